@@ -144,7 +144,7 @@ describe.skipIf(!hasChromium)("the page in chromium", () => {
     await submit("bad-token");
     await see(page, "The daemon does not accept this token.");
     await submit("weak-token");
-    await see(page, "This needs a token with the scope admin.");
+    await see(page, "This token has no scope for this page.");
     await submit("good-token");
     await see(page, "Answers are exact");
     expect(await page.locator("dialog").count()).toBe(0);

@@ -21,7 +21,7 @@ function Page(): ComponentChildren {
     <>
       <Frame />
       <main>
-        <Notices />
+        <Notices hasVerdict={view === "overview" && chunkOf(view).kind === "here"} />
         {isView(view) ? (
           <LoadedView view={view} />
         ) : (

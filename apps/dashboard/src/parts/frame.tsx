@@ -9,6 +9,7 @@ import {
   fleet,
   fleetSummary,
   followStream,
+  hasData,
   hello,
   now,
   range,
@@ -29,11 +30,14 @@ export function Frame(): ComponentChildren {
   const introduction = hello.value;
   const present = route.value.view;
   const title = present in VIEWS ? VIEWS[present as ViewName] : present;
+  const counts = Object.values(countsOf()).join(" ");
   useEffect(() => {
     document.title = `${title} · kvsync`;
-    // On a phone the links are wider than the window.
-    document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
   }, [title]);
+  useEffect(() => {
+    // On a phone the links are wider than the window, and a count that arrives moves them.
+    document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+  }, [title, counts]);
   return (
     <header class="top">
       <div class="brand">
@@ -78,10 +82,19 @@ export function Frame(): ComponentChildren {
   );
 }
 
-function ViewCount({ view }: { readonly view: ViewName }): ComponentChildren {
+/** Engines, and alerts that fire. */
+function countsOf(): { readonly engines: number; readonly alerts: number } {
   followStream();
-  const engines = fleetSummary.value.engines.length;
-  return view !== "engines" || engines === 0 ? null : <span class="count">{count(engines)}</span>;
+  const firing = (fleet.alerts?.alerts ?? []).filter(({ state }) => state === "firing");
+  return { engines: fleetSummary.value.engines.length, alerts: firing.length };
+}
+
+function ViewCount({ view }: { readonly view: ViewName }): ComponentChildren {
+  const counts = countsOf();
+  if (view !== "engines" && view !== "alerts") return null;
+  return counts[view] === 0 ? null : (
+    <span class={`count ${view === "alerts" ? "bad" : ""}`}>{count(counts[view])}</span>
+  );
 }
 
 function Live(): ComponentChildren {
@@ -91,7 +104,9 @@ function Live(): ComponentChildren {
   const text =
     state.kind === "live"
       ? FRAME.live(textOf(duration(Math.max(1, Math.round(age / 1000)))))
-      : FRAME.states[state.kind];
+      : state.kind === "paused" && hasData.value
+        ? FRAME.pausedAt(timeOfDay(fleet.at))
+        : FRAME.states[state.kind];
   return (
     <span class={`live ${state.kind}`} title={utc(fleet.at)}>
       <i aria-hidden="true" />
@@ -149,19 +164,29 @@ function Who(): ComponentChildren {
   );
 }
 
-/** What is wrong with the stream, above every view. */
-export function Notices(): ComponentChildren {
+/** Why there is no stream, and when it is asked for again. */
+export function Loss(): ComponentChildren {
+  const state = connectionState.value;
+  return state.kind !== "waiting" ? null : (
+    <>
+      {LOSSES[state.reason]}{" "}
+      {FRAME.retry(textOf(duration(Math.max(1, Math.ceil((state.retryAt - Date.now()) / 1000)))))}
+      {/* Drawn each second, for the countdown. */}
+      <span hidden>{now.value}</span>
+    </>
+  );
+}
+
+/** What is wrong with the stream, above every view that has no verdict. */
+export function Notices({ hasVerdict }: { readonly hasVerdict: boolean }): ComponentChildren {
   const state = connectionState.value;
   const other = otherInstance.value;
   return (
     <>
-      {state.kind === "waiting" ? (
+      {state.kind === "waiting" && !hasVerdict ? (
         <div class="banner bad" role="alert">
           <span>
-            <b>{VERDICTS.lost(timeOfDay(state.lostAt), staleness.value !== null)}</b> {LOSSES[state.reason]}{" "}
-            {FRAME.retry(textOf(duration(Math.max(1, Math.ceil((state.retryAt - Date.now()) / 1000)))))}
-            {/* Drawn each second, for the countdown. */}
-            <span hidden>{now.value}</span>
+            <b>{VERDICTS.lost(timeOfDay(state.lostAt), staleness.value !== null)}</b> <Loss />
           </span>
           <button type="button" class="btn" onClick={reconnect}>
             {FRAME.retryNow}

@@ -22,6 +22,11 @@ export function Login(): ComponentChildren {
   return isLoginOpen.value ? <TokenForm refusal={refusal} /> : null;
 }
 
+function faultOf(failure: ApiError): string {
+  if (failure.status === 401) return LOGIN.wrong;
+  return failure.status === 403 ? LOGIN.noScope : failureText(failure);
+}
+
 function TokenForm({ refusal }: { readonly refusal: 401 | 403 | null }): ComponentChildren {
   const dialog = useRef<HTMLDialogElement>(null);
   const [value, setValue] = useState("");
@@ -36,12 +41,7 @@ function TokenForm({ refusal }: { readonly refusal: 401 | 403 | null }): Compone
       setToken(value.trim());
       isLoginOpen.value = false;
     } catch (error) {
-      const isRefused = error instanceof ApiError && error.status === 401;
-      setFault(
-        isRefused
-          ? LOGIN.wrong
-          : failureText(error instanceof ApiError ? error : new ApiError(0, "", "", "")),
-      );
+      setFault(faultOf(error instanceof ApiError ? error : new ApiError(0, "", "", "")));
     }
   };
   return (

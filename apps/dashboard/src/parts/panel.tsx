@@ -14,6 +14,9 @@ import { errorsUrl } from "./engine-links.ts";
 import { Outward } from "./outward.tsx";
 import { Rich } from "./rich.tsx";
 
+/** Data that are older are shown dimmed, with their age. */
+export const STALE_MS = 2000;
+
 /** The states that a panel cannot tell by itself. */
 export interface PanelProps {
   readonly title: string;
@@ -34,13 +37,17 @@ export function Panel(props: PanelProps): ComponentChildren {
   const { title, aside, empty, failure, isReady = hasData.value } = props;
   const isRefused = !isReady && connectionState.value.kind === "refused";
   const age = staleness.value;
-  const isStale = isReady && age !== null && age > 2000;
+  const isStale = isReady && age !== null && age > STALE_MS;
   return (
     <section class={`panel ${props.class ?? ""} ${isStale ? "is-stale" : ""}`} aria-busy={!isReady}>
       <h2>
         {title}
         <span class="right">
-          {isStale ? <span class="tag stale">{PANELS.stale(textOf(duration(age / 1000)))}</span> : aside}
+          {isStale ? (
+            <span class="tag stale">{PANELS.stale(textOf(duration(age / 1000)))}</span>
+          ) : isRefused ? null : (
+            aside
+          )}
         </span>
       </h2>
       {isRefused ? (

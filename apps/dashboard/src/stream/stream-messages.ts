@@ -33,7 +33,7 @@ export interface Totals {
 }
 
 /** One health check. */
-interface HealthCheck {
+export interface HealthCheck {
   readonly name: string;
   readonly status: "healthy" | "degraded" | "unhealthy";
   readonly message: string;

@@ -27,10 +27,12 @@ export const FRAME = {
   states: {
     connecting: "connecting",
     waiting: "not connected",
-    refused: "refused",
+    refused: "no access",
     paused: "paused",
     hidden: "paused while hidden",
   } satisfies Readonly<Record<Exclude<ConnectionState["kind"], "live">, string>>,
+  pausedAt: (time: string): string => `paused at ${time}`,
+  pausedNote: (time: string): string => `The page is paused. It shows the state at ${time}.`,
   retry: (seconds: string): string => `The next attempt is in ${seconds}.`,
   retryNow: "Connect now",
   range: "Time range",
@@ -55,11 +57,12 @@ export const LOGIN = {
   title: "Token",
   reason: {
     401: "The daemon asks for a token with the scope read or admin.",
-    403: "This token has no right to read. Give one with the scope read or admin.",
+    403: "This token may not read. Enter one with the scope read or admin.",
   },
   wrong: "The daemon does not accept this token.",
+  noScope: "This token has no scope for this page. It needs the scope read or admin.",
   label: "Token",
-  kept: "It is kept in this tab alone, and sent to this daemon alone.",
+  kept: "The token stays in this tab. The page sends it only to this daemon.",
   submit: "Log in",
   cancel: "Cancel",
 };
@@ -76,6 +79,8 @@ export const PANELS = {
   asTable: "as table",
   asChart: "as chart",
   time: "Time",
+  noEngines:
+    "No engine is known. Engines come from a file, the HTTP API or Kubernetes (setting `discovery`).",
 };
 
 /** Titles of the views. */

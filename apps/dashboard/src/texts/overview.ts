@@ -5,13 +5,14 @@
  */
 /** The overview. */
 export const OVERVIEW = {
+  runbook: "Runbook",
+  sources: "Sources of engines",
   attention: (engines: number): string =>
     `${engines} ${engines === 1 ? "engine needs" : "engines need"} attention`,
   exactStreams: "Exact engines",
   exactOf: (exact: string, all: string): string => `${exact} of ${all}; normal ≥ 99.5 %`,
   lookups: "Lookups",
-  decisions: (exact: string, degraded: string, fallback: string): string =>
-    `${exact} exact · ${degraded} degraded · ${fallback} fallback`,
+  allExact: "all exact",
   noLookups: "none in the last seconds",
   lookupP99: "Lookup p99",
   objective: (p50: string): string => `p50 ${p50}; objective 5 ms`,
@@ -21,13 +22,12 @@ export const OVERVIEW = {
   hitRate: "Prefix hit rate",
   hitOf: "of prompt blocks in lookups",
   memory: "Index memory",
-  memoryOf: (limit: string, blocks: string): string => `of ${limit}; ${blocks} blocks`,
+  memoryOf: (share: string, limit: string, blocks: string): string =>
+    `${share} of ${limit}; ${blocks} blocks`,
   trustMap: "Trust by engine",
   exactOfModel: (exact: string, all: string): string => `${exact} of ${all} exact`,
   noModel: "no model",
   unreachable: "unreachable",
-  noEngines:
-    "No engine is known. Engines come from a file, the HTTP API or Kubernetes (setting `discovery`).",
   mapLabel: (model: string, exact: string, all: string): string =>
     `Engines of ${model}: ${exact} of ${all} are exact. The table of engines lists them.`,
   mapMore: (left: string): string => `${left} more engines are in the table.`,

@@ -13,7 +13,7 @@ export const VERDICTS = {
   lost: (since: string, hasData: boolean): string =>
     `Not connected to the daemon since ${since}.${hasData ? " The data shown is old." : ""}`,
   unhealthy: (check: string, message: string): string =>
-    `The daemon is unhealthy: ${check}${message === "" ? "" : `, ${message}`}`,
+    `The daemon is unhealthy: ${check}${message === "" ? "" : `, ${message.replace(/\.$/, "")}`}.`,
   syncOff: (missing: readonly string[], message: string): string =>
     missing.length > 0
       ? `KV event sync is off: ${missing.join(", ")} ${missing.length === 1 ? "is" : "are"} missing.`
@@ -31,9 +31,9 @@ export const VERDICTS = {
     `${oneIn === 1 ? "Most lookups" : `1 lookup in ${oneIn}`} cannot be answered${reason === null ? "" : `: ${reason}`}.`,
   backPressure: (level: number, messages: string | null): string =>
     `Events wait to be applied: back-pressure level ${level} of 3${messages === null ? "" : `, ${messages} messages in queues`}.`,
-  firing: (name: string, summary: string, others: number): string => {
+  firing: (name: string, about: string, summary: string, others: number): string => {
     const more = others === 0 ? "" : ` ${others} more ${others === 1 ? "alert fires" : "alerts fire"}.`;
-    return `${name} fires${summary === "" ? "." : `: ${summary}`}${more}`;
+    return `${name} fires${about === "" ? "" : ` for ${about}`}${summary === "" ? "." : `: ${summary}`}${more}`;
   },
   someExact: (exact: string, all: string, number: number): string =>
     `Answers are exact for ${exact} of ${all} ${number === 1 ? "engine" : "engines"}.`,
@@ -41,20 +41,21 @@ export const VERDICTS = {
     const who = number === 1 ? "The engine is" : `All ${all} engines are`;
     return `${who} followed exactly.${p50 === null ? "" : ` Lookups take ${p50}.`}`;
   },
-  stale: (engines: number): string =>
-    engines === 0
-      ? ""
-      : `**${engines}** ${engines === 1 ? "verifies" : "verify"} their blocks after lost messages`,
-  partial: (engines: number): string =>
-    engines === 0 ? "" : `**${engines}** may hold more than the index has`,
-  unknown: (engines: number): string =>
-    engines === 0 ? "" : `**${engines}** ${engines === 1 ? "is" : "are"} not in sync yet`,
-  unreachable: (engines: number): string => (engines === 0 ? "" : `**${engines}** cannot be reached`),
+  /** The number of engines; the noun stands with the first number of a sentence. */
+  engines: (text: string, engines: number, isFirst: boolean): string =>
+    `**${text}**${isFirst ? ` ${engines === 1 ? "engine" : "engines"}` : ""}`,
+  stale: (engines: number): string => `${engines === 1 ? "catches" : "catch"} up after lost messages`,
+  partial: "may hold more than the index has",
+  unknown: (engines: number): string => `${engines === 1 ? "is" : "are"} not in sync yet`,
+  unreachable: "cannot be reached",
+  unhealthyChecks: (names: readonly string[]): string =>
+    `${names.length === 1 ? "The health check" : "Health checks"} ${names.map((name) => `**${name}**`).join(", ")} ${names.length === 1 ? "is" : "are"} not healthy.`,
   worst: (engine: string, what: string): string => `The worst is **${engine}**: ${what}.`,
   outOfReach: "unreachable",
   nothingDropped: "Every received event was applied.",
   dropped: (reasons: readonly string[]): string => `Some events were not applied: ${reasons.join(", ")}.`,
   noLookups: "No lookup was asked lately.",
+  lookupsP99: (p99: string): string => `The p99 of lookups is **${p99}**.`,
   lookups: (p50: string, p99: string | null): string =>
     `Lookups take **${p50}**${p99 === null ? "" : ` (p99 **${p99}**)`}.`,
 };

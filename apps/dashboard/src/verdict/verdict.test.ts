@@ -120,7 +120,7 @@ const CASES: readonly Case[] = [
       ],
     },
     tone: "critical",
-    title: "The daemon is unhealthy: ingest_workers, worker 1 is silent",
+    title: "The daemon is unhealthy: ingest_workers, worker 1 is silent.",
   },
   {
     what: "a check that is not critical",
@@ -128,13 +128,15 @@ const CASES: readonly Case[] = [
     health: { checks: [check("tokenizer", "unhealthy", false)] },
     tone: "good",
     title: "All 3 engines are followed exactly.",
+    text: "The health check **tokenizer** is not healthy.",
   },
   {
     what: "a critical check that is degraded",
     engines: WELL,
-    health: { checks: [check("memory", "degraded", true)] },
+    health: { checks: [check("memory", "degraded", true), check("discovery", "degraded", false)] },
     tone: "good",
     title: "All 3 engines are followed exactly.",
+    text: "Health checks **memory**, **discovery** are not healthy.",
   },
   {
     what: "an invalid configuration",
@@ -160,7 +162,13 @@ const CASES: readonly Case[] = [
     tone: "warning",
     title: "No engine is known. Sources: file (0), kubernetes (stale).",
   },
-  { what: "no engine and no sources", tone: "warning", title: "No engine is known." },
+  {
+    what: "no engine and no sources",
+    totals: { p50: 0.00031, not_applied: {} },
+    tone: "warning",
+    title: "No engine is known.",
+    text: "Lookups answer that no cache information is available.",
+  },
   {
     what: "not ready",
     engines: [...many(2, "unknown"), ...many(3, "exact", "llama", 2)],
@@ -180,7 +188,7 @@ const CASES: readonly Case[] = [
     engines: [...WELL, ...many(2, "unknown!", "qwen", 5)],
     tone: "critical",
     title: "Nothing exact is known about qwen: all 2 engines are unreachable.",
-    text: "**2** cannot be reached",
+    text: "**2** engines cannot be reached",
   },
   {
     what: "a model without exact engine",
@@ -234,6 +242,20 @@ const CASES: readonly Case[] = [
     title: "StreamUntrusted fires: Gap of 212 messages.",
   },
   {
+    what: "a firing alert about one engine",
+    engines: WELL,
+    alerts: [{ ...alert("StreamUntrusted", "warning"), labels: { pod: "vllm-1", model: "llama" } }],
+    tone: "warning",
+    title: "StreamUntrusted fires for vllm-1.",
+  },
+  {
+    what: "a firing alert about a model",
+    engines: WELL,
+    alerts: [{ ...alert("LookupFallbacks", "warning"), labels: { model: "llama" } }],
+    tone: "warning",
+    title: "LookupFallbacks fires for llama.",
+  },
+  {
     what: "the critical one of two alerts",
     engines: WELL,
     alerts: [alert("A", "warning"), alert("B", "critical")],
@@ -258,7 +280,7 @@ const CASES: readonly Case[] = [
     totals: { p50: 0.00031, p99: 0.00092, not_applied: {} },
     tone: "warning",
     title: "Answers are exact for 996 of 1,000 engines.",
-    text: "**2** verify their blocks after lost messages, **1** may hold more than the index has, **1** cannot be reached. The worst is **sglang-2**: unreachable. Every received event was applied. Lookups take **0.31 ms** (p99 **0.92 ms**).",
+    text: "**2** engines catch up after lost messages, **1** may hold more than the index has, **1** cannot be reached. The worst is **sglang-2**: unreachable. Every received event was applied. Lookups take **0.31 ms** (p99 **0.92 ms**).",
   },
   {
     what: "an engine counts as its worst rank",
@@ -269,10 +291,10 @@ const CASES: readonly Case[] = [
   {
     what: "all well with lookups",
     engines: WELL,
-    totals: { p50: 0.00031 },
+    totals: { p50: 0.00031, p99: 0.00092, not_applied: {} },
     tone: "good",
     title: "All 3 engines are followed exactly. Lookups take 0.31 ms.",
-    text: "Lookups take **0.31 ms**.",
+    text: "Every received event was applied. The p99 of lookups is **0.92 ms**.",
   },
   {
     what: "one engine",
@@ -294,14 +316,14 @@ const CASES: readonly Case[] = [
     engines: [...WELL, "vllm-9 llama exact!"],
     tone: "warning",
     title: "Answers are exact for 3 of 4 engines.",
-    text: "**1** cannot be reached. The worst is **vllm-9**: unreachable.",
+    text: "**1** engine cannot be reached. The worst is **vllm-9**: unreachable.",
   },
   {
     what: "most engines are below exact, and none is the worst",
     engines: [...many(2, "exact"), ...many(3, "stale", "llama", 2)],
     tone: "warning",
     title: "Answers are exact for 2 of 5 engines.",
-    text: "**3** verify their blocks after lost messages. No lookup was asked lately.",
+    text: "**3** engines catch up after lost messages. No lookup was asked lately.",
   },
 ];
 
@@ -345,6 +367,38 @@ describe("the verdict", () => {
       alerts: null,
     });
     expect(found.text).not.toMatch(/applied/);
+  });
+});
+
+describe("the first step of a verdict", () => {
+  const stepOf = (known: Partial<Parameters<typeof verdictOf>[0]>): unknown =>
+    verdictOf({
+      connection: { kind: "live" },
+      hasData: true,
+      fleet: summaryOf(rowsOf(WELL)),
+      totals: {},
+      health: null,
+      alerts: null,
+      ...known,
+    }).step;
+  const withRunbook = (address: string): unknown =>
+    stepOf({ alerts: { alerts: [{ ...alert("A", "critical"), runbook_url: address }] } });
+
+  it("is the runbook of the alert that fires, where its address is one of the web", () => {
+    const address = "https://runbooks.example/a.md";
+    expect(withRunbook(address)).toEqual({ kind: "runbook", address });
+    expect(withRunbook("javascript:alert(1)")).toBeNull();
+  });
+
+  it("is to connect, to log in, or to look at the sources of engines", () => {
+    expect(stepOf({ connection: WAITING })).toEqual({ kind: "connect" });
+    expect(stepOf({ connection: { kind: "connecting", lostAt: AT } })).toBeNull();
+    expect(stepOf({ connection: { kind: "refused", status: 401 } })).toEqual({ kind: "log_in" });
+    expect(stepOf({ fleet: summaryOf([]) })).toEqual({ kind: "sources" });
+  });
+
+  it("is none where all is well", () => {
+    expect(stepOf({})).toBeNull();
   });
 });
 

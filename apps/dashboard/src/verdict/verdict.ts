@@ -8,8 +8,9 @@
  *
  * Not here: how it looks (views/overview.tsx).
  */
+import { isWeb } from "../page/web-address.ts";
 import type { ConnectionState } from "../stream/connection.ts";
-import type { Alerts, Health, Totals } from "../stream/stream-messages.ts";
+import type { Alerts, Health, HealthCheck, Totals } from "../stream/stream-messages.ts";
 import { VERDICTS } from "../texts/verdict.ts";
 import { count, milliseconds, textOf, timeOfDay } from "../words.ts";
 import { compareWorst, type FleetSummary, isUnreachable, needsAttention } from "./fleet-summary.ts";
@@ -17,12 +18,19 @@ import { compareWorst, type FleetSummary, isUnreachable, needsAttention } from "
 /** How bad it is. */
 export type Tone = "critical" | "warning" | "good" | "unknown";
 
+/** What an operator does first. */
+export type Step =
+  | { readonly kind: "connect" | "log_in" | "sources" }
+  | { readonly kind: "runbook"; readonly address: string };
+
 /** The sentence, and what follows it. */
 export interface Verdict {
   readonly tone: Tone;
   readonly title: string;
   /** Sentences below it. */
   readonly text: string;
+  /** `null` where the page has no link for it. */
+  readonly step: Step | null;
 }
 
 /** What a verdict is made of. */
@@ -39,7 +47,7 @@ export interface Known {
 /** Above this share of fallbacks, lookups are a problem of their own. */
 const FALLBACK_SHARE_MAX = 0.05;
 
-type Rule = (known: Known) => Omit<Verdict, "text"> | null;
+type Rule = (known: Known) => (Pick<Verdict, "tone" | "title"> & { readonly step?: Step | null }) | null;
 
 const RULES: readonly Rule[] = [
   lost,
@@ -59,18 +67,23 @@ const RULES: readonly Rule[] = [
 export function verdictOf(known: Known): Verdict {
   for (const rule of RULES) {
     const found = rule(known);
-    if (found !== null) return { ...found, text: textFor(known) };
+    if (found !== null) return { step: null, ...found, text: textFor(known, false) };
   }
   const { fleet, totals } = known;
   const title = VERDICTS.allExact(count(fleet.engines.length), fleet.engines.length, latency(totals.p50));
-  return { tone: "good", title, text: textFor(known) };
+  return { tone: "good", title, step: null, text: textFor(known, true) };
 }
 
 function lost({ connection, hasData }: Known): ReturnType<Rule> {
-  if (connection.kind === "refused") return { tone: "unknown", title: VERDICTS.refused[connection.status] };
+  if (connection.kind === "refused")
+    return { tone: "unknown", title: VERDICTS.refused[connection.status], step: { kind: "log_in" } };
   if (!hasData && connection.kind !== "waiting") return null;
   if (connection.kind === "waiting" || (connection.kind === "connecting" && connection.lostAt !== null))
-    return { tone: "critical", title: VERDICTS.lost(timeOfDay(connection.lostAt), hasData) };
+    return {
+      tone: "critical",
+      title: VERDICTS.lost(timeOfDay(connection.lostAt), hasData),
+      step: connection.kind === "waiting" ? { kind: "connect" } : null,
+    };
   return null;
 }
 
@@ -79,10 +92,14 @@ function starting({ hasData }: Known): ReturnType<Rule> {
 }
 
 function criticalCheck({ health }: Known): ReturnType<Rule> {
-  const check = health?.checks?.find(({ status, critical }) => status === "unhealthy" && critical === true);
+  const check = health?.checks?.find(isCritical);
   return check === undefined
     ? null
     : { tone: "critical", title: VERDICTS.unhealthy(check.name, check.message) };
+}
+
+function isCritical({ status, critical }: HealthCheck): boolean {
+  return status === "unhealthy" && critical === true;
 }
 
 function configuration({ health }: Known): ReturnType<Rule> {
@@ -97,7 +114,7 @@ function noEngine({ fleet, health }: Known): ReturnType<Rule> {
     ({ name, engines, state }) =>
       `${name} (${[engines, state].filter((part) => part !== undefined).join(", ")})`,
   );
-  return { tone: "warning", title: VERDICTS.noEngine(sources) };
+  return { tone: "warning", title: VERDICTS.noEngine(sources), step: { kind: "sources" } };
 }
 
 function notReady({ fleet, health }: Known): ReturnType<Rule> {
@@ -146,7 +163,13 @@ function firing({ alerts }: Known): ReturnType<Rule> {
   if (worst === undefined) return null;
   return {
     tone: worst.severity === "critical" ? "critical" : "warning",
-    title: VERDICTS.firing(worst.name, worst.summary ?? "", loud.length - 1),
+    title: VERDICTS.firing(
+      worst.name,
+      worst.labels?.["pod"] ?? worst.labels?.["model"] ?? "",
+      worst.summary ?? "",
+      loud.length - 1,
+    ),
+    step: isWeb(worst.runbook_url) ? { kind: "runbook", address: worst.runbook_url } : null,
   };
 }
 
@@ -172,32 +195,59 @@ function worstOf({ engines }: FleetSummary): string {
   return VERDICTS.worst(id, worst.reason === null ? worst.trust : `${worst.trust}, ${worst.reason}`);
 }
 
-/** The sentences below: what keeps engines from exact, what was not applied, and how long lookups take. */
-function textFor({ hasData, fleet, totals, health }: Known): string {
-  if (!hasData) return "";
-  const { byTrust, unreachable } = fleet;
-  const fractions = [
-    VERDICTS.stale(byTrust.stale),
-    VERDICTS.partial(byTrust.partial),
-    VERDICTS.unknown(byTrust.unknown),
-    VERDICTS.unreachable(unreachable),
-  ].filter((part) => part !== "");
-  const dropped = Object.entries(totals.not_applied ?? {})
+/** How many engines are below exact, and why. */
+function belowExact({ byTrust, unreachable }: FleetSummary): string {
+  const parts = [
+    [byTrust.stale, VERDICTS.stale(byTrust.stale)],
+    [byTrust.partial, VERDICTS.partial],
+    [byTrust.unknown, VERDICTS.unknown(byTrust.unknown)],
+    [unreachable, VERDICTS.unreachable],
+  ] as const;
+  const seen = parts.filter(([engines]) => engines > 0);
+  if (seen.length === 0) return "";
+  const texts = seen.map(
+    ([engines, what], i) => `${VERDICTS.engines(count(engines), engines, i === 0)} ${what}`,
+  );
+  return `${texts.join(", ")}.`;
+}
+
+/** What was received and not applied. */
+function notApplied({ not_applied: rates }: Totals): string {
+  if (rates === undefined) return "";
+  const dropped = Object.entries(rates)
     .filter(([, rate]) => rate > 0)
     .sort(([, a], [, b]) => b - a)
     .map(([reason]) => reason);
-  const p50 = latency(totals.p50);
+  return dropped.length > 0 ? VERDICTS.dropped(dropped) : VERDICTS.nothingDropped;
+}
+
+/** How long lookups take. A title that has the median leaves the p99. */
+function lookupTimes({ p50, p99 }: Totals, isInTitle: boolean): string {
+  const [median, slow] = [latency(p50), latency(p99)];
+  if (median === null) return VERDICTS.noLookups;
+  if (!isInTitle) return VERDICTS.lookups(median, slow);
+  return slow === null ? "" : VERDICTS.lookupsP99(slow);
+}
+
+function otherChecks(health: Health | null): string {
+  const names = (health?.checks ?? [])
+    .filter((check) => check.status !== "healthy" && !isCritical(check))
+    .map(({ name }) => name);
+  return names.length === 0 ? "" : VERDICTS.unhealthyChecks(names);
+}
+
+/** The sentences below: what keeps engines from exact, what was not applied, and how long lookups take. */
+function textFor({ hasData, fleet, totals, health }: Known, isMedianInTitle: boolean): string {
+  if (!hasData) return "";
   const isOff = health?.configuration !== null && health?.configuration !== undefined;
+  const hasEngines = fleet.engines.length > 0;
   return [
-    isOff ? VERDICTS.noInformation : "",
-    fractions.length === 0 ? "" : `${fractions.join(", ")}.`,
+    isOff || !hasEngines ? VERDICTS.noInformation : "",
+    belowExact(fleet),
     worstOf(fleet),
-    dropped.length > 0
-      ? VERDICTS.dropped(dropped)
-      : totals.not_applied === undefined
-        ? ""
-        : VERDICTS.nothingDropped,
-    p50 === null ? VERDICTS.noLookups : VERDICTS.lookups(p50, latency(totals.p99)),
+    otherChecks(health),
+    hasEngines ? notApplied(totals) : "",
+    hasEngines ? lookupTimes(totals, isMedianInTitle) : "",
   ]
     .filter((part) => part !== "")
     .join(" ");

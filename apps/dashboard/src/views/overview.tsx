@@ -14,21 +14,26 @@ import {
   history,
   now,
   range,
+  reconnect,
+  staleness,
 } from "../page/state.ts";
 import type { Mark } from "../parts/chart.tsx";
 import { ChartPanel } from "../parts/chart-panel.tsx";
-import { Panel } from "../parts/panel.tsx";
+import { Loss } from "../parts/frame.tsx";
+import { isLoginOpen } from "../parts/login.tsx";
+import { Panel, STALE_MS } from "../parts/panel.tsx";
 import { usePolled } from "../parts/polled.ts";
 import { Rich } from "../parts/rich.tsx";
 import { Spark } from "../parts/spark.tsx";
-import { Dot, Tag, toneOf } from "../parts/tag.tsx";
+import { Dot, Tag, toneOf, toneOfUse } from "../parts/tag.tsx";
 import { TimelineBar } from "../parts/timeline.tsx";
 import { CELLS_MAX, TrustMap } from "../parts/trust-map.tsx";
 import type { RankRow } from "../stream/fleet-store.ts";
-import type { Alert } from "../stream/stream-messages.ts";
+import type { Alert, HealthCheck, Totals } from "../stream/stream-messages.ts";
+import { FRAME, PANELS } from "../texts/frame.ts";
 import { OVERVIEW } from "../texts/overview.ts";
 import { compareWorst, isUnreachable, needsAttention } from "../verdict/fleet-summary.ts";
-import { verdictOf } from "../verdict/verdict.ts";
+import { type Step, verdictOf } from "../verdict/verdict.ts";
 import {
   bytes,
   count,
@@ -39,6 +44,7 @@ import {
   percent,
   textOf,
   timeOfDay,
+  UNKNOWN,
   utc,
 } from "../words.ts";
 
@@ -50,6 +56,9 @@ const LAST_HOUR_MS = 15_000;
 const ALERTS_MAX = 8;
 const RECENT_MAX = 20;
 const OBJECTIVE_MS = 5;
+/** Shares of exact engines: what is normal, and what is far from it. */
+const EXACT_NORMAL = 0.995;
+const EXACT_LOW = 0.9;
 /** Latencies that differ by more are drawn on a log scale. */
 const LOG_RATIO = 30;
 const MODEL_COLORS = ["--c1", "--c2", "--c3", "--c4"] as const;
@@ -64,14 +73,14 @@ export function Overview(): ComponentChildren {
         <div class="stack">
           <Trust />
           <Charts />
+          <Recent />
         </div>
         <aside class="stack">
           <div class="stack urgent">
             <Alerts />
             <Attention />
+            <HealthChecks />
           </div>
-          <HealthChecks />
-          <Recent />
         </aside>
       </div>
     </>
@@ -88,23 +97,63 @@ function Headline(): ComponentChildren {
     health: fleet.health,
     alerts: fleet.alerts,
   });
+  const { kind } = connectionState.value;
   const needing = fleetSummary.value.engines.filter(needsAttention).length;
   return (
     <section class={`panel verdict ${verdict.tone}`} aria-live="polite">
       <div>
         <h1>{verdict.title}</h1>
-        <p>
-          <Rich text={verdict.text} />
-        </p>
-      </div>
-      <div class="acts">
-        {needing === 0 ? null : (
-          <a class="btn" href={linkTo("engines")}>
-            {OVERVIEW.attention(needing)}
-          </a>
+        {kind === "waiting" ? (
+          // The countdown is not announced each second.
+          <p aria-live="off">
+            <Loss />
+          </p>
+        ) : null}
+        {verdict.text === "" ? null : (
+          <p>
+            {kind === "paused" ? FRAME.pausedNote(timeOfDay(fleet.at)) : ""} <Rich text={verdict.text} />
+          </p>
         )}
       </div>
+      {needing === 0 && verdict.step === null ? null : (
+        <div class="acts">
+          {verdict.step === null ? null : <FirstStep step={verdict.step} />}
+          {needing === 0 ? null : (
+            <a class="btn" href={linkTo("engines")}>
+              {OVERVIEW.attention(needing)}
+            </a>
+          )}
+        </div>
+      )}
     </section>
+  );
+}
+
+function FirstStep({ step }: { readonly step: Step }): ComponentChildren {
+  if (step.kind === "runbook")
+    return (
+      <a class="btn" href={step.address} target="_blank" rel="noopener noreferrer">
+        {OVERVIEW.runbook}
+      </a>
+    );
+  if (step.kind === "sources")
+    return (
+      <a class="btn" href={linkTo("system")}>
+        {OVERVIEW.sources}
+      </a>
+    );
+  const isLogin = step.kind === "log_in";
+  return (
+    <button
+      type="button"
+      class="btn"
+      onClick={() => {
+        if (isLogin) isLoginOpen.value = true;
+        else reconnect();
+      }}
+    >
+      {isLogin ? FRAME.logIn : FRAME.retryNow}
+    </button>
   );
 }
 
@@ -126,15 +175,16 @@ function KeyFigures(): ComponentChildren {
   const { totals } = fleet;
   const { engines, byTrust } = fleetSummary.value;
   const lookups = sum(Object.values(totals.lookups ?? {}));
-  const share = (part: number | null | undefined): string =>
-    textOf(percent(lookups === null || lookups === 0 ? null : (part ?? 0) / lookups));
   const events = sum(Object.values(totals.events ?? {}));
+  const exact = engines.length === 0 ? null : byTrust.exact / engines.length;
+  const isOld = staleness.value !== null && staleness.value > STALE_MS;
   return (
-    <section class="kpis">
+    <section class={`kpis ${isOld ? "is-stale" : ""}`}>
       <KeyFigure
         label={OVERVIEW.exactStreams}
-        figure={percent(engines.length === 0 ? null : byTrust.exact / engines.length)}
+        figure={percent(exact)}
         below={OVERVIEW.exactOf(count(byTrust.exact), count(engines.length))}
+        tone={toneOfLow(exact, EXACT_NORMAL, EXACT_LOW)}
         values={recent("exact_share")}
         edges={[0, 1]}
         color="--c2"
@@ -142,15 +192,7 @@ function KeyFigures(): ComponentChildren {
       <KeyFigure
         label={OVERVIEW.lookups}
         figure={perSecond(lookups)}
-        below={
-          lookups === null || lookups === 0
-            ? OVERVIEW.noLookups
-            : OVERVIEW.decisions(
-                share(totals.lookups?.exact),
-                share(totals.lookups?.degraded),
-                share(totals.lookups?.fallback),
-              )
-        }
+        below={decisionsText(totals.lookups ?? {}, lookups)}
         values={total("lookups.exact", "lookups.degraded", "lookups.fallback")}
         color="--c1"
       />
@@ -158,6 +200,7 @@ function KeyFigures(): ComponentChildren {
         label={OVERVIEW.lookupP99}
         figure={milliseconds(totals.p99)}
         below={OVERVIEW.objective(textOf(milliseconds(totals.p50)))}
+        tone={(totals.p99 ?? 0) * 1000 > OBJECTIVE_MS ? "stale" : ""}
         values={recent("lookup_p99")}
         color="--c1"
       />
@@ -176,15 +219,40 @@ function KeyFigures(): ComponentChildren {
         edges={[0, 1]}
         color="--c3"
       />
-      <KeyFigure
-        label={OVERVIEW.memory}
-        figure={bytes(totals.memory?.used)}
-        below={OVERVIEW.memoryOf(textOf(bytes(totals.memory?.limit)), textOf(measure(totals.mappings)))}
-        values={recent("memory_used")}
-        color="--c4"
-      />
+      <MemoryFigure {...totals} />
     </section>
   );
+}
+
+function MemoryFigure({ memory, mappings }: Totals): ComponentChildren {
+  const [used, limit] = [memory?.used ?? null, memory?.limit ?? null];
+  const share = used === null || limit === null || limit === 0 ? null : used / limit;
+  return (
+    <KeyFigure
+      label={OVERVIEW.memory}
+      figure={bytes(used)}
+      below={OVERVIEW.memoryOf(textOf(percent(share)), textOf(bytes(limit)), textOf(measure(mappings)))}
+      tone={toneOfUse(used ?? 0, limit ?? 0)}
+      values={recent("memory_used")}
+      color="--c4"
+    />
+  );
+}
+
+/** The tone of a share that should be high. */
+function toneOfLow(share: number | null, normal: number, low: number): string {
+  if (share === null || share >= normal) return "";
+  return share < low ? "bad" : "stale";
+}
+
+/** The decisions that are not exact, each with its share. */
+function decisionsText(lookups: Totals["lookups"], all: number | null): string {
+  if (all === null || all === 0) return OVERVIEW.noLookups;
+  const parts = (["degraded", "fallback"] as const)
+    .map((name) => [name, lookups?.[name] ?? 0] as const)
+    .filter(([, rate]) => rate > 0)
+    .map(([name, rate]) => `${textOf(percent(rate / all))} ${name}`);
+  return parts.length === 0 ? OVERVIEW.allExact : parts.join(", ");
 }
 
 function perSecond(value: number | null): Figure {
@@ -218,13 +286,15 @@ function KeyFigure(props: {
   readonly values: readonly (number | null)[];
   readonly color: string;
   readonly edges?: readonly [number, number];
+  /** Class of the color of a figure that is not normal. */
+  readonly tone?: string;
 }): ComponentChildren {
   const [value, unit] = props.figure;
   return (
-    <div class="panel kpi">
+    <div class={`panel kpi ${props.tone ?? ""}`}>
       <div class="lab">{props.label}</div>
       <div class="val">
-        {hasData.value ? value : ""}
+        {hasData.value ? value : UNKNOWN}
         <small>{hasData.value ? unit : ""}</small>
       </div>
       <div class="sub" title={hasData.value ? props.below : ""}>
@@ -246,22 +316,24 @@ function Trust(): ComponentChildren {
   return (
     <Panel
       title={OVERVIEW.trustMap}
-      empty={engines.length === 0 ? OVERVIEW.noEngines : null}
+      empty={engines.length === 0 ? PANELS.noEngines : null}
       aside={
-        <>
-          {(["exact", "partial", "stale", "unknown"] as const).map((trust) =>
-            trust !== "exact" && byTrust[trust] === 0 ? null : (
-              <span key={trust}>
-                <Dot tone={toneOf(trust)} /> {trust} {count(byTrust[trust])}
+        engines.length === 0 ? null : (
+          <>
+            {(["exact", "partial", "stale", "unknown"] as const).map((trust) =>
+              trust !== "exact" && byTrust[trust] === 0 ? null : (
+                <span key={trust}>
+                  <Dot tone={toneOf(trust)} /> {trust} {count(byTrust[trust])}
+                </span>
+              ),
+            )}
+            {unreachable === 0 ? null : (
+              <span>
+                <Dot tone="bad" /> {OVERVIEW.unreachable} {count(unreachable)}
               </span>
-            ),
-          )}
-          {unreachable === 0 ? null : (
-            <span>
-              <Dot tone="bad" /> {OVERVIEW.unreachable} {count(unreachable)}
-            </span>
-          )}
-        </>
+            )}
+          </>
+        )
       }
     >
       <div class="fleet">
@@ -286,7 +358,7 @@ function marksWithin(start: number): Mark[] {
     .filter(({ at, kind }) => MARKED.has(kind) && at / 1000 >= start)
     .slice(0, MARKS_MAX)
     .map(({ at, engine, text }) => {
-      const label = `${engine ?? ""} ${text}`.trim();
+      const label = engine === null || engine === undefined ? text : `${engine}: ${text}`;
       return { time: at / 1000, label: label.length > 48 ? `${label.slice(0, 47)}…` : label };
     });
 }
@@ -502,8 +574,9 @@ function LastHour({ id, row }: { readonly id: string; readonly row: RankRow }): 
 
 function HealthChecks(): ComponentChildren {
   followStream();
-  const checks = fleet.health?.checks ?? [];
-  const healthy = checks.filter(({ status }) => status === "healthy").length;
+  const isHealthy = ({ status }: HealthCheck): boolean => status === "healthy";
+  const checks = (fleet.health?.checks ?? []).toSorted((a, b) => Number(isHealthy(a)) - Number(isHealthy(b)));
+  const healthy = checks.filter(isHealthy).length;
   return (
     <Panel
       title={OVERVIEW.health}
@@ -512,7 +585,7 @@ function HealthChecks(): ComponentChildren {
     >
       <ul class="list health">
         {checks.map(({ name, status, message }) => (
-          <li key={name}>
+          <li key={name} class={status === "healthy" ? "" : "is-low"}>
             <Dot tone={toneOf(status)} />
             <span>
               {name}
