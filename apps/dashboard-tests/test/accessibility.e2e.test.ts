@@ -27,9 +27,17 @@ const SIGNS: Readonly<Record<string, Readonly<Record<Day, string | RegExp>>>> = 
     good: "Who holds this prompt?",
     bad: "Who holds this prompt?",
   },
-  routing: { empty: "No request was picked for", good: "Load by endpoint", bad: "set aside after failures" },
+  routing: {
+    empty: "The picker has handled no request",
+    good: "Load by endpoint",
+    bad: "set aside after failures",
+  },
   index: { empty: "The index is empty.", good: "No limit has taken a block", bad: "limits.index_bytes" },
-  "events?engine=vllm-0037": { empty: "Connected.", good: "Connected.", bad: "unknown_block" },
+  "events?engine=vllm-0037": {
+    empty: "does not follow this engine",
+    good: "Connected.",
+    bad: "unknown_block",
+  },
   logs: { empty: "listening", good: "connected to an engine", bad: "no space left on device" },
   system: { empty: "No snapshots are kept", good: "24 s ago", bad: "the API server does not answer" },
 };

@@ -109,38 +109,30 @@ interface RuleOfFile {
 
 const RULES_FILE = new URL("../../../packages/observability/generated/kvsync.rules.json", import.meta.url);
 
-/** The alerts of `FleetScript.withTrouble`, among all rules that the daemon has, each with its own texts. */
-export function badDayAlerts(nowSeconds = NOW()): Record<string, unknown> {
-  const { alerts: rules } = JSON.parse(readFileSync(RULES_FILE, "utf8")) as { alerts: RuleOfFile[] };
-  const [lost, cut] = ["vllm-0037", "vllm-0025"];
-  const [fires, waits] = ["firing", "pending"];
-  const wanted: readonly (readonly [string, string, string, string, object])[] = [
-    ["KVSyncConnectionFailure", fires, cut, "meta/llama-4-70b", { since: nowSeconds - 350, value: 0.147 }],
-    ["StreamUntrusted", fires, cut, "meta/llama-4-70b", { since: nowSeconds - 360 }],
-    ["StreamUntrusted", fires, lost, "deepseek/v4-lite", { since: nowSeconds - 60 }],
-    ["KVEventSequenceGaps", waits, lost, "deepseek/v4-lite", { fires_at: nowSeconds + 45, value: 212 }],
-  ];
-  const linksOf = ({ runbook, panel }: RuleOfFile): object => ({
+function rulesOfFile(): RuleOfFile[] {
+  return (JSON.parse(readFileSync(RULES_FILE, "utf8")) as { alerts: RuleOfFile[] }).alerts;
+}
+
+function linksOf({ runbook, panel }: RuleOfFile): object {
+  return {
     runbook_url: `https://runbooks.example/kvsync/${runbook}`,
     dashboard_url: `https://grafana.example/d/${panel.uid}?viewPanel=${panel.id}`,
-  });
-  const alerts = wanted.flatMap(([name, state, pod, model, more]) => {
-    const found = rules.find((one) => one.name === name);
-    if (found === undefined) throw new Error(`no rule ${name}`);
-    const { severity, component, summary } = found;
-    const labels = { ...LABELS, pod, model };
-    const texts = { component, summary, description: `${summary} Engine ${pod} of ${model}.` };
-    return [alert(name, state, severity, { labels, ...texts, ...linksOf(found), ...more })];
-  });
-  const stateOf = ({ name, needs }: RuleOfFile): string =>
-    needs === null ? (wanted.find(([of]) => of === name)?.[1] ?? "inactive") : "needs_prometheus";
+  };
+}
+
+/** What the daemon alone says with these alerts, among all rules that it has. */
+function builtIn(
+  nowSeconds: number,
+  alerts: readonly unknown[],
+  stateOf: (name: string) => string,
+): Record<string, unknown> {
   return {
     source: "built-in",
     sources: [{ name: "built-in", state: "in_use", at: nowSeconds - 3, problem: null }],
     alerts,
     left_out: 0,
-    rules: rules.map((one) =>
-      rule(one.name, stateOf(one), {
+    rules: rulesOfFile().map((one) =>
+      rule(one.name, one.needs === null ? stateOf(one.name) : "needs_prometheus", {
         severity: one.severity,
         component: one.component,
         for_seconds: one.forSeconds,
@@ -151,6 +143,33 @@ export function badDayAlerts(nowSeconds = NOW()): Record<string, unknown> {
     ),
     silences: null,
   };
+}
+
+/** All rules that the daemon has, and none of them holds. */
+export function goodDayAlerts(nowSeconds = NOW()): Record<string, unknown> {
+  return builtIn(nowSeconds, [], () => "inactive");
+}
+
+/** The alerts of `FleetScript.withTrouble`, among all rules that the daemon has, each with its own texts. */
+export function badDayAlerts(nowSeconds = NOW()): Record<string, unknown> {
+  const rules = rulesOfFile();
+  const [lost, cut] = ["vllm-0037", "vllm-0025"];
+  const [fires, waits] = ["firing", "pending"];
+  const wanted: readonly (readonly [string, string, string, string, object])[] = [
+    ["KVSyncConnectionFailure", fires, cut, "meta/llama-4-70b", { since: nowSeconds - 350, value: 0.147 }],
+    ["StreamUntrusted", fires, cut, "meta/llama-4-70b", { since: nowSeconds - 360 }],
+    ["StreamUntrusted", fires, lost, "deepseek/v4-lite", { since: nowSeconds - 60 }],
+    ["KVEventSequenceGaps", waits, lost, "deepseek/v4-lite", { fires_at: nowSeconds + 45, value: 212 }],
+  ];
+  const alerts = wanted.flatMap(([name, state, pod, model, more]) => {
+    const found = rules.find((one) => one.name === name);
+    if (found === undefined) throw new Error(`no rule ${name}`);
+    const { severity, component, summary } = found;
+    const labels = { ...LABELS, pod, model };
+    const texts = { component, summary, description: `${summary} Engine ${pod} of ${model}.` };
+    return [alert(name, state, severity, { labels, ...texts, ...linksOf(found), ...more })];
+  });
+  return builtIn(nowSeconds, alerts, (name) => wanted.find(([of]) => of === name)?.[1] ?? "inactive");
 }
 
 /** The daemon alone, with nothing to report. */

@@ -51,6 +51,44 @@ const COLUMNS = [
 ];
 const STEP = 5;
 const POINTS = 720;
+const MEMORY_LIMIT = 2 ** 31;
+
+/** Totals of a daemon without engines and without callers. */
+const QUIET = {
+  events: { stored: 0, removed: 0, cleared: 0 },
+  received_to_applied_p99: null,
+  lookups: { exact: 0, degraded: 0, fallback: 0 },
+  p50: null,
+  p99: null,
+  hit: {},
+  mappings: 0,
+  queue: { level: 0, messages: 0 },
+  not_applied: {},
+} as const;
+
+function quietSeries(): Record<string, readonly (number | null)[]> {
+  const all = (value: number | null): (number | null)[] => Array.from({ length: POINTS }, () => value);
+  const counted = ["stored", "removed", "cleared"].map((type) => [`events_applied.${type}`, all(0)] as const);
+  const asked = ["exact", "degraded", "fallback"].map((name) => [`lookups.${name}`, all(0)] as const);
+  const unknown = ["lookup_p50", "lookup_p99", "exact_share"].map((name) => [name, all(null)] as const);
+  return Object.fromEntries([...counted, ...asked, ...unknown, ["memory_used", all(0)]]);
+}
+
+function check(name: string, message: string, status = "healthy", critical = false): unknown {
+  return { name, status, message, critical };
+}
+
+/** Checks of a bad day. */
+function troubledChecks(): unknown[] {
+  return [
+    check("memory", "71 % of 4 GiB", "healthy", true),
+    check("event_loop", "p99 9.8 ms", "healthy", true),
+    check("ingest_workers", "4 alive", "healthy", true),
+    check("discovery", "kubernetes has been stale for 32 min", "degraded"),
+    check("snapshot_store", "no space left on device", "degraded"),
+    check("tokenizer", "answers"),
+  ];
+}
 
 /** Numbers from 0 to 1 that are the same in each run. */
 function seeded(seed: number): () => number {
@@ -73,16 +111,26 @@ export class FleetScript {
   /** Replaces parts of the health report. */
   health: Record<string, unknown> = {};
   instance = "kvsync-7d9f";
+  /** Share of the index's memory in use. */
+  memoryShare: number;
   readonly #random: () => number;
+  #isTroubled = false;
 
   constructor(engines: number, at: number = Date.now(), seed = 7) {
     this.at = at;
     this.#random = seeded(seed);
+    this.memoryShare = engines === 0 ? 0 : 0.58;
     for (let i = 0; i < engines; i += 1) this.ranks.push(this.#rank(i));
   }
 
-  /** The engine of the mock-ups that lost messages, one that restarted, and one that cannot be reached. */
+  /**
+   * The engine of the mock-ups that lost messages, one that restarted, and one that cannot be reached. The list of engines is old,
+   * no snapshot can be written, and the index is nearly full.
+   */
   withTrouble(): this {
+    this.#isTroubled = true;
+    this.memoryShare = 0.96;
+    this.health = { checks: troubledChecks() };
     this.change("vllm-0037", {
       state: 1,
       trust: 2,
@@ -184,17 +232,23 @@ export class FleetScript {
     return { n: this.n, at: this.at, seq: moving.map(({ slot }) => [slot, 3]), set, totals: this.totals() };
   }
 
+  /** Bytes of the index. */
+  get memory(): { readonly used: number; readonly limit: number } {
+    return { used: this.memoryShare * MEMORY_LIMIT, limit: MEMORY_LIMIT };
+  }
+
   totals(): Record<string, unknown> {
     const r = this.#random;
     const blocks = this.ranks.reduce((sum, rank) => sum + rank.blocks, 0);
+    if (this.ranks.length === 0) return { ...QUIET, memory: this.memory };
     return {
       events: { stored: 31_000 + 900 * r(), removed: 15_800 + 500 * r(), cleared: 0 },
       received_to_applied_p99: 0.014,
-      lookups: { exact: 1820 + 40 * r(), degraded: 19, fallback: 3 },
+      lookups: { exact: 1820 + 40 * r(), ...(this.#isTroubled ? { degraded: 19, fallback: 3 } : {}) },
       p50: 0.00031,
       p99: 0.00092,
       hit: { 0: 0.66, 1: 0.58, 2: 0.41 },
-      memory: { used: 1.21 * 2 ** 30, limit: 2 ** 31 },
+      memory: this.memory,
       mappings: blocks,
       queue: { level: 0, messages: 12 },
       not_applied: {},
@@ -205,9 +259,12 @@ export class FleetScript {
     const wave = (base: number, spread: number, period: number): number[] =>
       Array.from({ length: POINTS }, (_, i) => base + spread * (Math.sin(i / period) + 0.4 * this.#random()));
     const stale = (i: number): number => (i > 684 ? 0.997 : 1);
+    const from = Math.floor(this.at / 1000 / STEP) * STEP - (POINTS - 1) * STEP;
+    // A daemon without engines counts from its start: nothing arrived, and nobody asked.
+    if (this.ranks.length === 0) return { step: STEP, from, series: quietSeries() };
     return {
       step: STEP,
-      from: Math.floor(this.at / 1000 / STEP) * STEP - (POINTS - 1) * STEP,
+      from,
       series: {
         "events_applied.stored": wave(31_000, 3000, 40),
         "events_applied.removed": wave(15_000, 1500, 60),
@@ -218,7 +275,7 @@ export class FleetScript {
         lookup_p50: wave(0.00031, 0.00003, 30),
         lookup_p99: wave(0.0009, 0.0002, 50).map((value, i) => (i === 520 ? 0.0024 : value)),
         exact_share: Array.from({ length: POINTS }, (_, i) => stale(i)),
-        memory_used: Array.from({ length: POINTS }, (_, i) => (0.9 + (0.31 * i) / POINTS) * 2 ** 30),
+        memory_used: Array.from({ length: POINTS }, (_, i) => (0.8 + (0.2 * i) / POINTS) * this.memory.used),
         "hit_rate{meta/llama-4-70b}": wave(0.66, 0.04, 70),
         "hit_rate{qwen/qwen3-235b}": wave(0.56, 0.03, 55),
         "hit_rate{mistral/large-3}": wave(0.41, 0.04, 80),
@@ -240,7 +297,12 @@ export class FleetScript {
         history_from_sequence_number: (rank.seq ?? 10_000) - 10_000,
         messages_applied: 1_204_551,
         tiers: { device: rank.tiers[0], host: rank.tiers[1], disk: rank.tiers[2], remote: rank.tiers[3] },
-        replays: { requested: rank.gaps + 1, completed: Math.max(1, rank.gaps), failed: 0, abandoned: 0 },
+        replays: {
+          requested: rank.gaps,
+          completed: Math.max(0, rank.gaps - 1),
+          failed: 0,
+          abandoned: 0,
+        },
         timeline: [
           { at: iso(this.at - 7_200_000), state: "live", trust: "exact" },
           ...(rank.trust === 0
@@ -276,7 +338,11 @@ export class FleetScript {
   }
 
   match(): unknown {
-    const match = (worker: string, matched: number, device: number, trust: string): unknown => ({
+    const isTroubled = this.ranks.some(({ trust }) => trust !== 0);
+    const [trust, decision, other] = isTroubled
+      ? (["stale", "degraded", "stale"] as const)
+      : (["exact", "exact", "exact"] as const);
+    const match = (worker: string, matched: number, device: number, of: string): unknown => ({
       worker,
       dp_rank: 0,
       block_size: 16,
@@ -285,8 +351,8 @@ export class FleetScript {
       held_tokens: 16 * matched,
       reusable_tokens: 16 * matched,
       tiers: { device, host: matched - device, disk: 0, remote: 0 },
-      trust,
-      trust_reason: trust === "exact" ? null : "gap",
+      trust: of,
+      trust_reason: of === "exact" ? null : "gap",
       trust_since: null,
       age_seconds: 0.2,
     });
@@ -297,15 +363,17 @@ export class FleetScript {
       block_size: 16,
       block_sizes: [16],
       blocks: 204,
-      trust: "stale",
-      decision: "degraded",
+      trust,
+      decision,
       reason: null,
-      ranks: { exact: 266, partial: 1, stale: 1, unknown: 0 },
+      ranks: isTroubled
+        ? { exact: 266, partial: 1, stale: 1, unknown: 0 }
+        : { exact: 268, partial: 0, stale: 0, unknown: 0 },
       matches: [
         match("vllm-0014", 188, 188, "exact"),
         match("vllm-0113", 188, 120, "exact"),
         match("sglang-0007", 141, 141, "exact"),
-        match("vllm-0037", 96, 96, "stale"),
+        match("vllm-0037", 96, 96, other),
         match("vllm-0201", 64, 0, "exact"),
         match("vllm-0330", 32, 32, "exact"),
       ],
@@ -350,12 +418,6 @@ export class FleetScript {
   }
 
   #health(): unknown {
-    const check = (name: string, message: string, status = "healthy", critical = false): unknown => ({
-      name,
-      status,
-      message,
-      critical,
-    });
     return {
       status: "healthy",
       ready: true,
@@ -365,9 +427,9 @@ export class FleetScript {
         check("memory", "38 % of 4 GiB", "healthy", true),
         check("event_loop", "p99 6.2 ms", "healthy", true),
         check("ingest_workers", "4 alive", "healthy", true),
-        check("discovery", "kubernetes current, 1,000 pods"),
+        check("discovery", `kubernetes current, ${this.ranks.length.toLocaleString("en-US")} pods`),
         check("snapshot_store", "written 24 s ago, 212 MB"),
-        check("tokenizer", "circuit half open", "degraded"),
+        check("tokenizer", "answers"),
       ],
       ...this.health,
     };

@@ -12,8 +12,7 @@ function iso(ms: number): string {
 
 /** What `GET /api/v1/index` answers. */
 export function indexAnswer(fleet: FleetScript, day: Day): unknown {
-  const limit = 2 ** 31;
-  const used = day === "empty" ? 0 : day === "bad" ? 0.96 * limit : 0.58 * limit;
+  const { used, limit } = fleet.memory;
   const context = (model: string, lora: string | null, share: number): unknown => ({
     model,
     lora,
@@ -168,10 +167,13 @@ export function pickerAnswer(fleet: FleetScript, day: Day): unknown {
   return {
     ready: day !== "empty",
     bookings: 11 * known.length,
-    threads: [
-      { connections: 2, streams: 180, bookings: 200 },
-      { connections: 2, streams: 171, bookings: 190 },
-    ],
+    threads:
+      day === "empty"
+        ? [{ connections: 0, streams: 0, bookings: 0 }]
+        : [
+            { connections: 2, streams: 180, bookings: 200 },
+            { connections: 2, streams: 171, bookings: 190 },
+          ],
     open_picks: 0,
     expired_picks: 0,
     decisions:

@@ -166,10 +166,11 @@ export class StandIn {
       });
     else if (path.startsWith("alerts/silences")) this.#silence(path, request, response);
     else if (path === "match" || path === "picker/explain") this.#lookUp(path, request, response);
-    else if (path.endsWith("/events")) this.#watch(response);
     else if (path.startsWith("engines/")) {
-      const engine = this.fleet.engine(decodeURIComponent(path.slice("engines/".length)));
+      const [, id = "", events] = path.split("/");
+      const engine = this.fleet.engine(decodeURIComponent(id));
       if (engine === null) problem(response, 404, "unknown_engine", "Unknown engine");
+      else if (events === "events") this.#watch(response);
       else json(response, engine);
     } else this.#tell(path, request, response);
   }

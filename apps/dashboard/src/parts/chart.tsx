@@ -199,8 +199,8 @@ function optionsOf(latest: Latest, width: number): uPlot.Options {
         font: FONT,
         grid: { show: false },
         ticks: { show: false },
-        size: 24,
-        gap: 4,
+        size: 26,
+        gap: 8,
         space: 72,
         values: (_u, splits) => splits.map(clock),
       },
@@ -236,8 +236,8 @@ function optionsOf(latest: Latest, width: number): uPlot.Options {
     hooks: {
       draw: [
         (plot) => {
-          drawObjective(plot, latest.current);
           drawMarks(plot, latest.current);
+          drawObjective(plot, latest.current);
         },
       ],
       setCursor: [
@@ -329,6 +329,15 @@ function label(
   ctx.font = `${10.5 * devicePixelRatio}px system-ui, sans-serif`;
   ctx.textAlign = align;
   ctx.textBaseline = "alphabetic";
+  // Lines that cross the label would make it hard to read.
+  const width = ctx.measureText(text).width + 4 * devicePixelRatio;
+  ctx.fillStyle = colorOf("--panel");
+  ctx.fillRect(
+    align === "right" ? x - width + 2 * devicePixelRatio : x - 2 * devicePixelRatio,
+    y - 9 * devicePixelRatio,
+    width,
+    12 * devicePixelRatio,
+  );
   ctx.fillStyle = color;
   ctx.fillText(text, x, y);
   ctx.restore();

@@ -3,6 +3,8 @@
  *
  *     space above │ rows in sight and a few around them │ space below          every row has ROW_HEIGHT
  *
+ * Columns that do not fit into the width are left out, the least important first. So nothing is cut off, and no row moves sideways.
+ *
  * `role=grid` with row numbers for screen readers. Arrow keys, Page Up, Page Down, Home and End move, Enter opens.
  */
 import type { ComponentChildren } from "preact";
@@ -12,8 +14,10 @@ import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 export interface Column<Row> {
   readonly key: string;
   readonly title: string;
-  /** Pixels, as the column's share of the width. */
+  /** Pixels that it needs, and its share of a larger width. */
   readonly width: number;
+  /** Where columns do not fit, the largest number is left out first; a column without one stays. */
+  readonly leaves?: number;
   readonly isNumber?: boolean;
   readonly isSortable?: boolean;
   readonly cell: (row: Row) => ComponentChildren;
@@ -41,16 +45,18 @@ const AROUND = 6;
 
 /** The table. */
 export function VirtualTable<Row>(props: VirtualTableProps<Row>): ComponentChildren {
-  const { rows, columns, keyOf, classOf, open, onOpen } = props;
+  const { rows, keyOf, classOf, open, onOpen } = props;
   const box = useRef<HTMLDivElement>(null);
-  const [view, setView] = useState({ top: 0, height: 640 });
+  const [view, setView] = useState({ top: 0, height: 640, width: Number.POSITIVE_INFINITY });
+  const columns = fitting(props.columns, view.width);
   const [focus, setFocus] = useState(0);
   const isFocusWanted = useRef(false);
   useEffect(() => {
     const element = box.current;
     if (element === null) return undefined;
     const observer = new ResizeObserver(() => {
-      setView({ top: element.scrollTop, height: element.clientHeight });
+      const { scrollTop, clientHeight, clientWidth } = element;
+      setView({ top: scrollTop, height: clientHeight, width: clientWidth });
     });
     observer.observe(element);
     return () => {
@@ -79,14 +85,15 @@ export function VirtualTable<Row>(props: VirtualTableProps<Row>): ComponentChild
       class="scroll engines-table"
       ref={box}
       onScroll={(event) => {
-        const { scrollTop, clientHeight } = event.currentTarget;
-        setView({ top: scrollTop, height: clientHeight });
+        const { scrollTop, clientHeight, clientWidth } = event.currentTarget;
+        setView({ top: scrollTop, height: clientHeight, width: clientWidth });
       }}
     >
       <table
         role="grid"
         aria-label={props.label}
         aria-rowcount={rows.length + 1}
+        aria-colcount={props.columns.length}
         onKeyDown={(event) => {
           const to = targetOf(event.key, focused, perPage, rows.length);
           if (to !== null) {
@@ -100,7 +107,7 @@ export function VirtualTable<Row>(props: VirtualTableProps<Row>): ComponentChild
             <col key={key} style={{ width: `${width}px` }} />
           ))}
         </colgroup>
-        <Head {...props} />
+        <Head {...props} columns={columns} all={props.columns} />
         <tbody>
           <Space rows={first} columns={columns.length} />
           {rows.slice(first, end).map((row, i) => {
@@ -125,9 +132,14 @@ export function VirtualTable<Row>(props: VirtualTableProps<Row>): ComponentChild
                   if (event.key === "Enter" && event.target === event.currentTarget) onOpen(row);
                 }}
               >
-                {columns.map(({ key: column, isNumber = false, cell }) => (
-                  <td key={column} role="gridcell" class={isNumber ? "num" : ""}>
-                    {cell(row)}
+                {columns.map((column) => (
+                  <td
+                    key={column.key}
+                    role="gridcell"
+                    aria-colindex={props.columns.indexOf(column) + 1}
+                    class={column.isNumber === true ? "num" : ""}
+                  >
+                    {column.cell(row)}
                   </td>
                 ))}
               </tr>
@@ -140,16 +152,36 @@ export function VirtualTable<Row>(props: VirtualTableProps<Row>): ComponentChild
   );
 }
 
-function Head<Row>({ columns, sort, onSort }: VirtualTableProps<Row>): ComponentChildren {
+/** The columns that fit into a width. */
+function fitting<Row>(columns: readonly Column<Row>[], width: number): readonly Column<Row>[] {
+  let shown = columns;
+  const leaving = columns
+    .filter(({ leaves }) => leaves !== undefined)
+    .sort((a, b) => (b.leaves ?? 0) - (a.leaves ?? 0));
+  for (const column of leaving) {
+    if (shown.reduce((sum, one) => sum + one.width, 0) <= width) break;
+    shown = shown.filter((one) => one !== column);
+  }
+  return shown;
+}
+
+function Head<Row>({
+  columns,
+  all,
+  sort,
+  onSort,
+}: VirtualTableProps<Row> & { readonly all: readonly Column<Row>[] }): ComponentChildren {
   return (
     <thead>
       <tr role="row" aria-rowindex={1}>
-        {columns.map(({ key, title, isNumber = false, isSortable = true }) => {
+        {columns.map((column) => {
+          const { key, title, isNumber = false, isSortable = true } = column;
           const isSorted = sort?.key === key;
           return (
             <th
               key={key}
               role="columnheader"
+              aria-colindex={all.indexOf(column) + 1}
               scope="col"
               class={isNumber ? "num" : ""}
               {...(isSorted ? { "aria-sort": sort.isAscending ? "ascending" : "descending" } : {})}

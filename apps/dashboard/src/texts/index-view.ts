@@ -13,6 +13,10 @@ export const INDEX = {
   chartUnit: (unit: string): string => `${unit} used by contexts`,
   fullIn: (time: string): string => `At the rate of the last hour, the index is full in about ${time}.`,
   steady: "The index does not grow steadily, so there is no forecast.",
+  nearlyFull: (share: string): string =>
+    `The index uses **${share}** of its memory limit, \`limits.index_bytes\`.`,
+  evicting: (times: string, limit: string): string =>
+    `Limits evicted blocks **${times}** times, so lookups miss blocks that engines hold. The most frequent limit is ${limit}.`,
   noChart: "No memory was measured in this time.",
   contexts: "Contexts",
   contextsAside: (contexts: string): string => `${contexts}, the largest first`,
@@ -27,7 +31,7 @@ export const INDEX = {
     bytes: "Memory",
   },
   noAdapter: "none",
-  sharing: "How many ranks hold a block",
+  sharing: "Ranks per block",
   sharingAside: (age: string): string => `counted ${age} ago`,
   classes: {
     "1": "1 rank",
@@ -38,9 +42,9 @@ export const INDEX = {
   },
   sharedShare: (share: string): string => `**${share}** of all blocks are held by more than one rank.`,
   nothingCounted: "No block is in the index.",
-  evictions: "Blocks forgotten because of a limit",
-  evictionsAside: "times, since each engine is followed",
-  noEvictions: "No limit has taken a block of the engines that are followed.",
+  evictions: "Evictions by a limit",
+  evictionsAside: "since each engine was first followed",
+  noEvictions: "No limit has evicted a block of the engines that are followed.",
   evictionHelp: "Raise the limit, or follow fewer engines with this daemon.",
   limits: {
     context_limit: "`limits.contexts`",

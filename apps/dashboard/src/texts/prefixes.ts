@@ -57,9 +57,11 @@ export const PREFIXES = {
     remote: "in a remote store",
     computed: "to be computed",
   },
-  faded: "Faded bars: the engine's stream is not exact.",
+  faded: "A faded bar belongs to an engine that is not exact.",
   copyCurl: "copy as curl",
   copied: "copied",
+  answer: "Engines that hold it",
+  noEngines: "No engine is known, so no engine holds a prompt.",
   before: "Enter a prompt to see which engines hold its beginning, and how much of it.",
   picker: "Where the picker would send it",
   pickerColumns: {

@@ -28,7 +28,7 @@ export const ROUTING = {
     load: "No endpoint was known to hold the prompt.",
     immediate: "No endpoint could take the request.",
   },
-  noPicks: "No request was picked for since the daemon started.",
+  noPicks: "The picker has handled no request since the daemon started.",
   reasons: "Why the index was not used",
   noReasons: "Each pick used the index.",
   tokens: "Predicted against delivered",
@@ -53,8 +53,13 @@ export const ROUTING = {
     waiting: "Waiting",
     pending: "To compute",
     context: "Context",
-    capacity: "Use of its cache",
-    foreign: "Of others",
+    capacity: "Cache in use",
+    foreign: "Not by this picker",
   },
-  unready: "The picker does not serve gateways yet: it waits for endpoints, or for the index.",
+  differ: (share: string): string =>
+    `**${share}** of the predictions differ from what engines report. See the runbook PickerPredictionsDiffer.`,
+  blind: (share: string, reason: string): string =>
+    `**${share}** of the picks did not use the index. The most frequent reason is **${reason}**.`,
+  refused: (requests: string): string => `**${requests}** requests were refused at once.`,
+  unready: "The picker does not serve gateways yet. It waits for endpoints, or for the index.",
 };

@@ -27,6 +27,8 @@ export const SYSTEM = {
   sourceColumns: { source: "Source", state: "State", engines: "Engines", success: "Last success" },
   noSources: "No source of engines is in use. See the section `discovery` of the settings.",
   never: "never",
+  noSuccess: "no success yet",
+  lastSuccess: (age: string): string => `last success ${age} ago`,
   ago: (age: string): string => `${age} ago`,
   snapshot: "Snapshot",
   snapshotIn: "Folder",
@@ -45,5 +47,4 @@ export const SYSTEM = {
   isDefault: "default",
   none: "not set",
   noSetting: "No setting matches.",
-  entries: (entries: number): string => `${entries} ${entries === 1 ? "entry" : "entries"}`,
 };

@@ -7,6 +7,7 @@ import { useState } from "preact/hooks";
 import { ask, post } from "../page/api.ts";
 import { route, setParams } from "../page/route.ts";
 import { fleet, followStream, hasFeature, now, whoAmI } from "../page/state.ts";
+import { isWeb } from "../page/web-address.ts";
 import { Panel } from "../parts/panel.tsx";
 import { Rich } from "../parts/rich.tsx";
 import { faultOf, SilenceForm } from "../parts/silence-form.tsx";
@@ -285,11 +286,6 @@ function Links({
   );
 }
 
-/** Nothing else is ever the address of a link. */
-function isWeb(url: string | null | undefined): url is string {
-  return typeof url === "string" && /^https?:\/\//.test(url);
-}
-
 function SilencePanel({
   list,
   onExpire,
@@ -393,7 +389,7 @@ function RulePanel({ rules }: { readonly rules: readonly AlertRule[] }): Compone
   return (
     <Panel title={RULES.title} aside={RULES.counts(count(rules.length - needing), count(needing))}>
       <div class="scroll" tabIndex={0} role="region" aria-label={RULES.title}>
-        <table class="rules">
+        <table class="rules stacked">
           <thead>
             <tr>
               {Object.values(RULES.columns).map((column) => (
@@ -435,13 +431,13 @@ function RuleRow(rule: AlertRule): ComponentChildren {
       <td>
         <span class={`tag ${state === "failed" ? "bad" : toneOf(state)}`}>{RULES.states[state]}</span>
       </td>
-      <td>{severity}</td>
-      <td class="num">{textOf(duration(for_seconds))}</td>
-      <td class="muted">
+      <td class="spare">{severity}</td>
+      <td class="num spare">{textOf(duration(for_seconds))}</td>
+      <td class="muted whole">
         {summary} {needs === null || state !== "needs_prometheus" ? null : RULES.needs[needs]}{" "}
         {problem === null ? null : <span class="fault">{problem}</span>}
       </td>
-      <td class="end">
+      <td class="end whole">
         <Links {...rule} />
       </td>
     </tr>

@@ -10,6 +10,7 @@ import { Dot, Tag, toneOf } from "../parts/tag.tsx";
 import { type Column, VirtualTable } from "../parts/virtual-table.tsx";
 import type { RankRow, Tiers } from "../stream/fleet-store.ts";
 import { ENGINES } from "../texts/engines.ts";
+import { PANELS } from "../texts/frame.ts";
 import { compareNames, type EngineSummary, TRUST_ORDER } from "../verdict/fleet-summary.ts";
 import { count, duration, textOf, UNKNOWN } from "../words.ts";
 import { csvOf, filterEngines, readSort } from "./engine-filter.ts";
@@ -94,7 +95,7 @@ function Facets({
   const byTrust = countBy(engines, ({ worst }) => worst.trust);
   const trust = params.get("trust");
   return (
-    <div class="bar">
+    <div class="bar facets">
       <span class="search">
         <input
           id="engine-search"
@@ -238,7 +239,7 @@ function EngineTable({
     ...(unfolded.has(engine.id) ? engine.ranks.map((rank) => ({ engine, rank, isEngine: false })) : []),
   ]);
   if (!hasData.value || all.length === 0)
-    return <Panel title={ENGINES.table} empty={hasData.value ? ENGINES.none : null} />;
+    return <Panel title={ENGINES.table} empty={hasData.value ? PANELS.noEngines : null} />;
   const isStale = staleness.value !== null && connectionState.value.kind !== "connecting";
   return (
     <section class={`panel ${isStale ? "is-stale" : ""}`}>
@@ -274,8 +275,11 @@ function EngineTable({
         </p>
       )}
       <div class="foot">
-        <span>{ENGINES.shown(count(shown.length), count(all.length))}</span>
-        <span>{ENGINES.keys}</span>
+        <span>
+          {ENGINES.shown(count(shown.length), count(all.length))}
+          {sort === null ? ENGINES.worstFirst : ""}
+        </span>
+        <span class="keys">{ENGINES.keys}</span>
       </div>
     </section>
   );
@@ -283,10 +287,15 @@ function EngineTable({
 
 function columnsOf(unfolded: ReadonlySet<string>, toggle: (id: string) => void): Column<TableRow>[] {
   const titles = ENGINES.columns;
-  const number = (key: "gaps" | "missed" | "restarts" | "drops", width: number): Column<TableRow> => ({
+  const number = (
+    key: "gaps" | "missed" | "restarts" | "drops",
+    width: number,
+    leaves: number,
+  ): Column<TableRow> => ({
     key,
     title: titles[key],
     width,
+    leaves,
     isNumber: true,
     cell: ({ engine, rank, isEngine }) => {
       const value = isEngine ? engine.ranks.reduce((sum, one) => sum + one[key], 0) : rank[key];
@@ -304,6 +313,7 @@ function columnsOf(unfolded: ReadonlySet<string>, toggle: (id: string) => void):
       key: "model",
       title: titles.model,
       width: 138,
+      leaves: 4,
       cell: ({ engine, isEngine }) => (isEngine ? <span class="mono muted">{engine.model}</span> : ""),
     },
     { key: "state", title: titles.state, width: 116, cell: ({ rank }) => <Tag word={rank.state} /> },
@@ -312,14 +322,23 @@ function columnsOf(unfolded: ReadonlySet<string>, toggle: (id: string) => void):
       key: "seq",
       title: titles.seq,
       width: 96,
+      leaves: 5,
       isNumber: true,
       cell: ({ rank }) => <span class="mono">{count(rank.seq)}</span>,
     },
-    { key: "age", title: titles.age, width: 84, isNumber: true, cell: ({ rank }) => <Age rank={rank} /> },
+    {
+      key: "age",
+      title: titles.age,
+      width: 84,
+      leaves: 2,
+      isNumber: true,
+      cell: ({ rank }) => <Age rank={rank} />,
+    },
     {
       key: "tiers",
       title: titles.tiers,
       width: 104,
+      leaves: 6,
       isSortable: false,
       cell: ({ rank }) => <TierBar tiers={rank.tiers} />,
     },
@@ -327,14 +346,15 @@ function columnsOf(unfolded: ReadonlySet<string>, toggle: (id: string) => void):
       key: "blocks",
       title: titles.blocks,
       width: 78,
+      leaves: 3,
       isNumber: true,
       cell: ({ engine, rank, isEngine }) =>
         count(isEngine ? engine.ranks.reduce((sum, { blocks }) => sum + blocks, 0) : rank.blocks),
     },
-    number("gaps", 52),
-    number("missed", 64),
-    number("restarts", 70),
-    number("drops", 72),
+    number("gaps", 52, 7),
+    number("missed", 64, 1),
+    number("restarts", 74, 8),
+    number("drops", 76, 9),
   ];
 }
 

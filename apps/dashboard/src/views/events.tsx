@@ -2,13 +2,15 @@
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 
-import { route, setParams } from "../page/route.ts";
+import { linkTo, route, setParams } from "../page/route.ts";
 import { fleetSummary, hasData, now } from "../page/state.ts";
 import { useAddresses } from "../parts/addresses.ts";
 import { errorsUrl } from "../parts/engine-links.ts";
 import { Outward } from "../parts/outward.tsx";
 import { failureText, Panel } from "../parts/panel.tsx";
+import { Tag } from "../parts/tag.tsx";
 import { EVENTS } from "../texts/events.ts";
+import { compareWorst, type EngineSummary, needsAttention } from "../verdict/fleet-summary.ts";
 import { count, duration, measure, textOf, timeOfDay, UNKNOWN, utc } from "../words.ts";
 import { followEvents, KEPT_MAX, type TailEvent, type TailState } from "./event-tail.ts";
 
@@ -16,6 +18,7 @@ const TYPES = ["BlockStored", "BlockRemoved", "AllBlocksCleared", "message"] as 
 const RATE_SECONDS = 5;
 /** Rows drawn; the others are a filter away. */
 const ROWS_MAX = 200;
+const SUGGESTED_MAX = 6;
 
 /** The view. */
 export function Events(): ComponentChildren {
@@ -27,11 +30,36 @@ export function Events(): ComponentChildren {
     <>
       <Choice engine={engine} rank={rank} />
       {engine === "" ? (
-        <Panel title={EVENTS.title} empty={engines.length === 0 ? EVENTS.noEngine : EVENTS.choose} />
+        <Suggestions engines={engines} />
       ) : (
         <Tail key={`${engine} ${rank}`} engine={engine} rank={rank} />
       )}
     </>
+  );
+}
+
+/** What to do without a chosen engine: those that need attention come first. */
+function Suggestions({ engines }: { readonly engines: readonly EngineSummary[] }): ComponentChildren {
+  const worst = engines
+    .filter(needsAttention)
+    .sort((a, b) => compareWorst(a.worst, b.worst))
+    .slice(0, SUGGESTED_MAX);
+  return (
+    <Panel title={EVENTS.title} empty={engines.length === 0 ? EVENTS.noEngine : null}>
+      <div class="pad">
+        <p class="muted">{EVENTS.choose}</p>
+        {worst.length === 0 ? null : (
+          <p class="bar">
+            <span class="muted">{EVENTS.attention}</span>
+            {worst.map(({ id }) => (
+              <a key={id} class="btn mono" href={linkTo("events", { engine: id })}>
+                {id}
+              </a>
+            ))}
+          </p>
+        )}
+      </div>
+    </Panel>
   );
 }
 
@@ -54,6 +82,7 @@ function Choice({ engine, rank }: { readonly engine: string; readonly rank: stri
         <input
           class="input"
           list="event-engines"
+          placeholder={EVENTS.placeholder}
           autocomplete="off"
           spellcheck={false}
           value={text}
@@ -136,11 +165,17 @@ function Tail({ engine, rank }: { readonly engine: string; readonly rank: string
   const shown = events.filter(({ type, applied }) => !hidden.has(type) && !(isDropped && applied));
   const recent = events.filter(({ at }) => at > now.value - RATE_SECONDS * 1000).length / RATE_SECONDS;
   const isLive = state.kind === "live";
+  const worst = fleetSummary.value.engines.find(({ id }) => id === engine)?.worst;
   return (
     <Panel
       title={engine}
       isReady={hasData.value}
-      aside={isLive ? EVENTS.rate(textOf(measure(recent))) : emptyText(state)}
+      aside={
+        <>
+          {worst === undefined || worst.trust === "exact" ? null : <Tag word={worst.trust} />}
+          {isLive ? EVENTS.rate(textOf(measure(recent))) : emptyText(state)}
+        </>
+      }
       empty={events.length === 0 ? emptyText(state) : null}
     >
       <div class="bar pad">
@@ -217,10 +252,10 @@ function Rows({ events }: { readonly events: readonly TailEvent[] }): ComponentC
               {columns.blocks}
             </th>
             <th scope="col">{columns.outcome}</th>
-            <th scope="col" class="num">
+            <th scope="col" class="num spare">
               {columns.message}
             </th>
-            <th scope="col" class="num">
+            <th scope="col" class="num spare">
               {columns.lag}
             </th>
           </tr>
@@ -236,8 +271,10 @@ function Rows({ events }: { readonly events: readonly TailEvent[] }): ComponentC
               <td>
                 <span class={`tag ${applied ? "exact" : "stale"}`}>{applied ? EVENTS.applied : reason}</span>
               </td>
-              <td class="num mono">{count(seq)}</td>
-              <td class="num">{lag_ms === null ? UNKNOWN : textOf(duration(Math.max(0, lag_ms) / 1000))}</td>
+              <td class="num mono spare">{count(seq)}</td>
+              <td class="num spare">
+                {lag_ms === null ? UNKNOWN : textOf(duration(Math.max(0, lag_ms) / 1000))}
+              </td>
             </tr>
           ))}
         </tbody>

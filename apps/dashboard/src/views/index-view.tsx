@@ -9,6 +9,7 @@ import { ChartPanel } from "../parts/chart-panel.tsx";
 import { Panel } from "../parts/panel.tsx";
 import { type Polled, usePolled } from "../parts/polled.ts";
 import { Rich } from "../parts/rich.tsx";
+import { toneOfUse } from "../parts/tag.tsx";
 import { INDEX } from "../texts/index-view.ts";
 import { bytes, count, duration, measure, percent, textOf } from "../words.ts";
 import { secondsUntil } from "./forecast.ts";
@@ -27,6 +28,7 @@ export function Index(): ComponentChildren {
   const polled = usePolled<IndexReport>("index", REFRESH_MS);
   return (
     <>
+      <Trouble report={polled.answer} />
       <div class="two">
         <Memory {...polled} />
         <MemoryChart limit={polled.answer?.memory.limit ?? null} />
@@ -37,6 +39,26 @@ export function Index(): ComponentChildren {
         <Evictions {...polled} />
       </div>
     </>
+  );
+}
+
+/** What is wrong with the index, in words; nothing where all is well. */
+function Trouble({ report }: { readonly report: IndexReport | null }): ComponentChildren {
+  if (report === null) return null;
+  const { memory, evictions } = report;
+  const use = toneOfUse(memory.used, memory.limit);
+  const times = Object.values(evictions).reduce((sum, one) => sum + one, 0);
+  const [limit = ""] = Object.entries(evictions).sort(([, a], [, b]) => b - a)[0] ?? [];
+  const texts = [
+    use === "" ? "" : INDEX.nearlyFull(textOf(percent(memory.used / memory.limit))),
+    times === 0 ? "" : INDEX.evicting(count(times), INDEX.limits[limit] ?? limit),
+  ].filter((text) => text !== "");
+  return texts.length === 0 ? null : (
+    <div class={`banner ${use}`} role="status">
+      <span>
+        <Rich text={texts.join(" ")} />
+      </span>
+    </div>
   );
 }
 
@@ -59,7 +81,7 @@ function Memory(polled: Report): ComponentChildren {
       <div class="pad">
         <div class="gauge">
           <i
-            class={share > 0.9 ? "bad" : share > 0.8 ? "stale" : ""}
+            class={toneOfUse(memory?.used ?? 0, memory?.limit ?? 0)}
             style={{ width: `${Math.min(1, share) * 100}%` }}
           />
         </div>
@@ -131,13 +153,21 @@ function Contexts(polled: Report): ComponentChildren {
             <tr>
               <th scope="col">{columns.model}</th>
               <th scope="col">{columns.adapter}</th>
-              {[columns.blockSize, columns.prefixes, columns.mappings, columns.copies, columns.bytes].map(
-                (title) => (
-                  <th key={title} scope="col" class="num">
-                    {title}
-                  </th>
-                ),
-              )}
+              <th scope="col" class="num spare">
+                {columns.blockSize}
+              </th>
+              <th scope="col" class="num">
+                {columns.prefixes}
+              </th>
+              <th scope="col" class="num spare">
+                {columns.mappings}
+              </th>
+              <th scope="col" class="num spare">
+                {columns.copies}
+              </th>
+              <th scope="col" class="num">
+                {columns.bytes}
+              </th>
             </tr>
           </thead>
           <tbody>
@@ -151,10 +181,10 @@ function Contexts(polled: Report): ComponentChildren {
                     <span class="mono">{lora}</span>
                   )}
                 </td>
-                <td class="num">{count(block_size)}</td>
+                <td class="num spare">{count(block_size)}</td>
                 <td class="num">{count(prefixes)}</td>
-                <td class="num">{count(mappings)}</td>
-                <td class="num">{textOf(measure(prefixes === 0 ? null : mappings / prefixes))}</td>
+                <td class="num spare">{count(mappings)}</td>
+                <td class="num spare">{textOf(measure(prefixes === 0 ? null : mappings / prefixes))}</td>
                 <td class="num">{textOf(bytes(size))}</td>
               </tr>
             ))}

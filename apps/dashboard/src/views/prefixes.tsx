@@ -7,7 +7,7 @@ import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 
 import { ApiError, apiUrl, post, token } from "../page/api.ts";
-import { fleetSummary, hasFeature } from "../page/state.ts";
+import { fleetSummary, hasData, hasFeature } from "../page/state.ts";
 import { Panel } from "../parts/panel.tsx";
 import { Rich } from "../parts/rich.tsx";
 import { Tag } from "../parts/tag.tsx";
@@ -186,9 +186,18 @@ function LookupForm({
 }
 
 function Answer({ result }: { readonly result: Result }): ComponentChildren {
-  if (result.kind === "none") return <Panel title={PREFIXES.lookUp} isReady empty={PREFIXES.before} />;
+  if (result.kind === "none")
+    return (
+      <Panel
+        title={PREFIXES.answer}
+        isReady
+        empty={
+          hasData.value && fleetSummary.value.engines.length === 0 ? PREFIXES.noEngines : PREFIXES.before
+        }
+      />
+    );
   if (result.kind === "asking") return <Panel title={PREFIXES.looking} isReady={false} />;
-  if (result.kind === "failed") return <Panel title={PREFIXES.lookUp} isReady failure={result.failure} />;
+  if (result.kind === "failed") return <Panel title={PREFIXES.answer} isReady failure={result.failure} />;
   const { answer, seconds, body } = result;
   const ranks = Object.values(answer.ranks).reduce((a, b) => a + b, 0);
   const holders = answer.matches.filter(({ matched_tokens }) => matched_tokens > 0);
@@ -210,7 +219,7 @@ function Answer({ result }: { readonly result: Result }): ComponentChildren {
       </p>
       <div class="foot">
         <CopyCurl body={body} />
-        <span>{PREFIXES.faded}</span>
+        <span>{holders.some(({ trust }) => trust !== "exact") ? PREFIXES.faded : ""}</span>
       </div>
     </Panel>
   );
@@ -363,6 +372,9 @@ function CopyCurl({ body }: { readonly body: MatchBody }): ComponentChildren {
   );
 }
 
+const PICKER_COLUMNS = ["cost", "held", "fresh", "running", "pending"] as const;
+const SPARE_COLUMNS: ReadonlySet<string> = new Set(["running", "pending"]);
+
 function Pick({ pick }: { readonly pick: PickExplanation | ApiError }): ComponentChildren {
   const titles = PREFIXES.pickerColumns;
   if (pick instanceof ApiError) return <Panel title={PREFIXES.picker} isReady failure={pick} />;
@@ -379,29 +391,31 @@ function Pick({ pick }: { readonly pick: PickExplanation | ApiError }): Componen
           <thead>
             <tr>
               <th scope="col">{titles.endpoint}</th>
-              {[titles.cost, titles.held, titles.fresh, titles.running, titles.pending].map((title) => (
-                <th key={title} scope="col" class="num">
-                  {title}
+              {PICKER_COLUMNS.map((name) => (
+                <th key={name} scope="col" class={`num ${SPARE_COLUMNS.has(name) ? "spare" : ""}`}>
+                  {titles[name]}
                 </th>
               ))}
             </tr>
           </thead>
           <tbody>
-            {pick.endpoints.map(({ endpoint, worker, trust, cost, terms }) => (
-              <tr key={endpoint}>
-                <td>
-                  <span class="mono">{worker}</span> <span class="faint mono">{endpoint}</span>{" "}
-                  <Tag word={trust} />
-                </td>
-                {[cost, terms.held_tokens, terms.fresh_tokens, terms.running, terms.pending].map(
-                  (value, i) => (
-                    <td key={Object.values(titles)[i + 1]} class="num">
-                      {textOf(measure(value))}
+            {pick.endpoints.map(({ endpoint, worker, trust, cost, terms }) => {
+              const { held_tokens: held, fresh_tokens: fresh, running, pending } = terms;
+              const values = { cost, held, fresh, running, pending };
+              return (
+                <tr key={endpoint}>
+                  <td>
+                    <span class="mono">{worker}</span> <span class="faint mono spare">{endpoint}</span>{" "}
+                    <Tag word={trust} />
+                  </td>
+                  {PICKER_COLUMNS.map((name) => (
+                    <td key={name} class={`num ${SPARE_COLUMNS.has(name) ? "spare" : ""}`}>
+                      {textOf(measure(values[name]))}
                     </td>
-                  ),
-                )}
-              </tr>
-            ))}
+                  ))}
+                </tr>
+              );
+            })}
           </tbody>
         </table>
       </div>

@@ -10,6 +10,9 @@ import { ROUTING } from "../texts/routing.ts";
 import { count, measure, percent, plural, textOf, UNKNOWN } from "../words.ts";
 
 const REFRESH_MS = 2000;
+/** Shares above which something is wrong: those of the alerts PickerPredictionsDiffer and PickerBlind. */
+const DIFFERING_MAX = 0.25;
+const UNUSED_MAX = 0.5;
 const DECISIONS = ["index", "own", "load", "immediate"] as const;
 const STATES = ["not_ready", "penalty", "stale"] as const;
 const TONES = { index: "remote", own: "device", load: "disk", immediate: "host" } as const;
@@ -50,7 +53,7 @@ export function Routing(): ComponentChildren {
     return <Panel title={ROUTING.picks} isReady={false} failure={failure} onRetry={again} />;
   return (
     <>
-      {answer.ready ? null : <div class="banner">{ROUTING.unready}</div>}
+      <Trouble {...answer} />
       <Figures {...answer} />
       <div class="two">
         <Decisions {...answer} />
@@ -58,6 +61,28 @@ export function Routing(): ComponentChildren {
       </div>
       <Endpoints {...answer} />
     </>
+  );
+}
+
+/** What is wrong with the picks, in words; nothing where all is well. */
+function Trouble(report: PickerReport): ComponentChildren {
+  const { decisions, reasons, predictions, ready } = report;
+  const [picks, compared] = [sumOf(decisions), predictions.agree + predictions.differ];
+  const differing = compared === 0 ? 0 : predictions.differ / compared;
+  const [reason] = Object.entries(reasons).sort(([, a], [, b]) => b - a);
+  const unused = picks === 0 ? 0 : decisions.load / picks;
+  const texts = [
+    ready ? "" : ROUTING.unready,
+    differing > DIFFERING_MAX ? ROUTING.differ(textOf(percent(differing))) : "",
+    unused > UNUSED_MAX && reason !== undefined ? ROUTING.blind(textOf(percent(unused)), reason[0]) : "",
+    decisions.immediate > 0 ? ROUTING.refused(count(decisions.immediate)) : "",
+  ].filter((text) => text !== "");
+  return texts.length === 0 ? null : (
+    <div class="banner" role="status">
+      <span>
+        <Rich text={texts.join(" ")} />
+      </span>
+    </div>
   );
 }
 
@@ -84,27 +109,30 @@ function Figures(report: PickerReport): ComponentChildren {
   const streams = threads.reduce((sum, one) => sum + one.streams, 0);
   const delivered = predicted === 0 ? null : report.reported_cached_tokens / predicted;
   const figures = [
-    [ROUTING.picks, textOf(measure(sumOf(decisions))), ROUTING.since],
+    [ROUTING.picks, textOf(measure(sumOf(decisions))), ROUTING.since, ""],
     [
       ROUTING.openPicks,
       count(bookings),
       ROUTING.onThreads(plural(threads.length, "thread"), plural(streams, "gateway stream")),
+      "",
     ],
     [
       ROUTING.accuracy,
       textOf(percent(compared === 0 ? null : predictions.agree / compared)),
       compared === 0 ? ROUTING.nothingCompared : ROUTING.compared(count(compared)),
+      compared > 0 && predictions.differ / compared > DIFFERING_MAX ? "stale" : "",
     ],
     [
       ROUTING.delivered,
       textOf(percent(delivered)),
       delivered === null ? ROUTING.nothingCompared : ROUTING.ofPredicted,
+      delivered !== null && delivered < 1 - DIFFERING_MAX ? "stale" : "",
     ],
   ] as const;
   return (
     <div class="kpis four">
-      {figures.map(([label, value, below]) => (
-        <section key={label} class="panel kpi plain">
+      {figures.map(([label, value, below, tone]) => (
+        <section key={label} class={`panel kpi plain ${tone}`}>
           <div class="lab">{label}</div>
           <div class="val">{value}</div>
           <div class="sub" title={below}>
@@ -202,14 +230,21 @@ function Endpoints({ endpoints, states }: PickerReport): ComponentChildren {
           <thead>
             <tr>
               <th scope="col">{columns.endpoint}</th>
-              <th scope="col">{columns.model}</th>
-              {[columns.running, columns.waiting, columns.pending, columns.context].map((title) => (
+              <th scope="col" class="spare">
+                {columns.model}
+              </th>
+              {[columns.running, columns.waiting].map((title) => (
                 <th key={title} scope="col" class="num">
                   {title}
                 </th>
               ))}
+              {[columns.pending, columns.context].map((title) => (
+                <th key={title} scope="col" class="num spare">
+                  {title}
+                </th>
+              ))}
               <th scope="col">{columns.capacity}</th>
-              <th scope="col" class="num">
+              <th scope="col" class="num spare">
                 {columns.foreign}
               </th>
             </tr>
@@ -234,16 +269,16 @@ function EndpointRow(row: Endpoint): ComponentChildren {
           {row.worker}
           {row.dp_rank === null || row.dp_rank === 0 ? "" : `/${row.dp_rank}`}
         </a>{" "}
-        <span class="faint mono">{row.endpoint}</span>
+        <span class="faint mono spare">{row.endpoint}</span>
       </td>
-      <td class="mono muted">{row.model ?? UNKNOWN}</td>
+      <td class="mono muted spare">{row.model ?? UNKNOWN}</td>
       {[row.running, row.waiting].map((value, i) => (
         <td key={i === 0 ? "running" : "waiting"} class={`num ${value === 0 ? "idle" : ""}`}>
           {count(value)}
         </td>
       ))}
-      <td class="num">{textOf(measure(row.pending_tokens))}</td>
-      <td class="num">{textOf(measure(row.context_tokens))}</td>
+      <td class="num spare">{textOf(measure(row.pending_tokens))}</td>
+      <td class="num spare">{textOf(measure(row.context_tokens))}</td>
       <td>
         <span class="use">
           <span class="gauge">
@@ -255,7 +290,7 @@ function EndpointRow(row: Endpoint): ComponentChildren {
           {textOf(percent(share))}
         </span>
       </td>
-      <td class={`num ${row.foreign_running === 0 ? "idle" : ""}`}>{count(row.foreign_running)}</td>
+      <td class={`num spare ${row.foreign_running === 0 ? "idle" : ""}`}>{count(row.foreign_running)}</td>
     </tr>
   );
 }

@@ -6,10 +6,11 @@ import type { SystemReport } from "@kvsync/client";
 import { apiUrl } from "../page/api.ts";
 import { route, setParams } from "../page/route.ts";
 import { now } from "../page/state.ts";
+import { isWeb } from "../page/web-address.ts";
 import { Panel } from "../parts/panel.tsx";
 import { type Polled, usePolled } from "../parts/polled.ts";
 import { Rich } from "../parts/rich.tsx";
-import { Tag } from "../parts/tag.tsx";
+import { Tag, toneOfUse } from "../parts/tag.tsx";
 import { SYSTEM } from "../texts/system.ts";
 import { bytes, count, duration, plural, textOf, UNKNOWN, utc } from "../words.ts";
 
@@ -18,6 +19,8 @@ const LINKS = ["grafana", "traces", "runbooks", "errors"] as const;
 /** Plain answers that a person may want to read, below the daemon's address. */
 const ANSWERS = ["../../health", "../../metrics", "../../openapi.json"] as const;
 const COMMIT_CHARACTERS = 12;
+/** A certificate with less time left is shown as a warning. */
+const CERTIFICATE_SOON_MS = 14 * 86_400_000;
 
 type Report = Polled<SystemReport>;
 
@@ -30,9 +33,11 @@ export function System(): ComponentChildren {
         <Settings {...polled} />
       </div>
       <div class="stack">
-        <Facts {...polled} />
-        <Sources {...polled} />
-        <Snapshot {...polled} />
+        <div class="stack urgent">
+          <Sources {...polled} />
+          <Facts {...polled} />
+          <Snapshot {...polled} />
+        </div>
         <Links {...polled} />
       </div>
     </div>
@@ -50,7 +55,7 @@ function ageOf(time: string): string {
 function Facts(polled: Report): ComponentChildren {
   const { answer } = polled;
   const { facts } = SYSTEM;
-  const rows: (readonly [string, string])[] =
+  const rows: (readonly [name: string, value: string, tone?: string])[] =
     answer === null
       ? []
       : [
@@ -66,13 +71,19 @@ function Facts(polled: Report): ComponentChildren {
           [
             facts.memory,
             SYSTEM.memoryOf(textOf(bytes(answer.memory.rss)), textOf(bytes(answer.memory.limit))),
+            toneOfUse(answer.memory.rss, answer.memory.limit),
           ],
-          [facts.certificate, certificateText(answer.certificate)],
+          [facts.certificate, certificateText(answer.certificate), certificateTone(answer.certificate)],
         ];
   return (
     <Panel title={SYSTEM.daemon} {...stateOf(polled)}>
       <dl class="wide">
-        {rows.map(([name, value]) => [<dt key={`${name} name`}>{name}</dt>, <dd key={name}>{value}</dd>])}
+        {rows.map(([name, value, tone = ""]) => [
+          <dt key={`${name} name`}>{name}</dt>,
+          <dd key={name} class={tone}>
+            {value}
+          </dd>,
+        ])}
       </dl>
     </Panel>
   );
@@ -85,6 +96,12 @@ function certificateText(certificate: SystemReport["certificate"]): string {
   return left <= 0 ? SYSTEM.expired(date) : SYSTEM.certificate(date, textOf(duration(left)));
 }
 
+function certificateTone(certificate: SystemReport["certificate"]): string {
+  if (certificate === null) return "";
+  const left = Date.parse(certificate.not_after) - now.value;
+  return left <= 0 ? "bad" : left < CERTIFICATE_SOON_MS ? "stale" : "";
+}
+
 function Sources(polled: Report): ComponentChildren {
   const sources = polled.answer?.sources ?? [];
   return (
@@ -95,7 +112,7 @@ function Sources(polled: Report): ComponentChildren {
             <b>{source}</b>
             <span class="muted">
               {plural(engines, "engine")} ·{" "}
-              {last_success === null ? SYSTEM.never : SYSTEM.ago(ageOf(last_success))}
+              {last_success === null ? SYSTEM.noSuccess : SYSTEM.lastSuccess(ageOf(last_success))}
               {failure === null ? null : (
                 <>
                   <br />
@@ -135,7 +152,7 @@ function Links(polled: Report): ComponentChildren {
   const known = LINKS.flatMap((name) => {
     const address = links?.[name] ?? null;
     // Of a setting: anything but a web address is shown as text nowhere.
-    return address === null || !/^https?:\/\//.test(address) ? [] : [[name, address] as const];
+    return isWeb(address) ? [[name, address] as const] : [];
   });
   return (
     <Panel title={SYSTEM.links} {...stateOf(polled)}>
@@ -208,7 +225,7 @@ function Settings(polled: Report): ComponentChildren {
       </div>
       {shown.length === 0 ? <p class="empty">{SYSTEM.noSetting}</p> : null}
       <div class="scroll" tabIndex={0} role="region" aria-label={SYSTEM.settings}>
-        <table class="settings">
+        <table class="settings stacked">
           <thead>
             <tr>
               <th scope="col">{columns.path}</th>
@@ -219,9 +236,9 @@ function Settings(polled: Report): ComponentChildren {
           <tbody>
             {shown.map(({ path, value, source }) => (
               <tr key={path}>
-                <td class="mono">{path}</td>
-                <td class="mono">{valueText(path, value)}</td>
-                <td class={source === null ? "faint" : ""}>{source ?? SYSTEM.isDefault}</td>
+                <td class="mono whole">{path}</td>
+                <td class="mono whole">{valueText(path, value)}</td>
+                <td class={`whole ${source === null ? "faint" : ""}`}>{source ?? SYSTEM.isDefault}</td>
               </tr>
             ))}
           </tbody>
@@ -233,6 +250,6 @@ function Settings(polled: Report): ComponentChildren {
 
 function valueText(path: string, value: unknown): ComponentChildren {
   if (value === null || value === undefined) return <span class="faint">{SYSTEM.none}</span>;
-  if (path === "engines" && typeof value === "number") return SYSTEM.entries(value);
+  if (path === "engines" && typeof value === "number") return plural(value, "entry", "entries");
   return typeof value === "string" ? (value === "" ? UNKNOWN : value) : JSON.stringify(value);
 }
