@@ -10,7 +10,8 @@ usage: scripts/deploy-monitoring.sh [OPTION …]
   --slack-webhook-file FILE      Alertmanager's Slack address
   --smtp-password-file FILE      Alertmanager's password at the mail server
   --pagerduty-key-file FILE      Alertmanager's key of a PagerDuty service, where its file has PagerDuty
-  --grafana-password-file FILE   the password of Grafana's user admin; drawn at the first run by default
+  --grafana-password-file FILE   the password of Grafana's user admin; drawn at the first run by default. Grafana reads it when it
+                                 makes its database; in one that is there, this option resets it
   --wait SECONDS                 longest wait for each program; 300 by default
   --beside-operator              deploy although the cluster has the Prometheus Operator
   --dry-run                      show what the API server would change, and change nothing
@@ -78,7 +79,9 @@ kube() {
   kubectl ${context:+"--context=$context"} "$@"
 }
 
-command -v kubectl >/dev/null || fail 1 "kubectl is not on the PATH"
+for tool in kubectl curl; do
+  command -v "$tool" >/dev/null || fail 1 "$tool is not on the PATH"
+done
 
 # Its last line is the reason; the others repeat it for each kind of object.
 said=$(kube get --raw /version 2>&1) || fail 1 "the cluster does not answer: $(printf '%s\n' "$said" | tail -n 1)"
@@ -116,7 +119,10 @@ fi
 # Secrets go through files that nobody else can read, and never into an argument.
 umask 077
 scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
+forward=
+trap 'rm -rf "$scratch"; [ -z "$forward" ] || kill "$forward" 2>/dev/null || true' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 
 secret_exists() {
   kube get secret "$1" --namespace monitoring >/dev/null 2>&1
@@ -163,9 +169,43 @@ for workload in statefulset/prometheus statefulset/alertmanager statefulset/graf
 done
 kube rollout status deployment/jaeger --namespace tracing "--timeout=${wait_seconds}s"
 
-# What a program answers, through the API server.
+# A port of this machine that leads to a Service's pod, until close_forward: port 0 when there is none. The connection arrives inside the
+# pod, so no NetworkPolicy refuses it. The API server's proxy connects from outside, and ours refuse that.
+open_forward() {
+  mkfifo "$scratch/forward"
+  # Not through the function: the process to end is kubectl's.
+  kubectl ${context:+"--context=$context"} port-forward --address=127.0.0.1 --namespace "$1" "service/$2" ":$3" \
+    >"$scratch/forward" 2>"$scratch/refusal" &
+  forward=$!
+  # kubectl writes a line for each connection, so the pipe stays open.
+  exec 3<"$scratch/forward"
+  rm "$scratch/forward"
+  port=0
+  if read -r said <&3; then
+    port=${said%% -> *}
+    port=${port##*:}
+  fi
+}
+
+close_forward() {
+  kill "$forward" 2>/dev/null || true
+  wait "$forward" 2>/dev/null || true
+  forward=
+  exec 3<&-
+}
+
+# What a program answers; nothing when it does not.
 answer() {
-  kube get --raw "/api/v1/namespaces/$1/services/$2/proxy$3" 2>/dev/null || true
+  [ "$port" = 0 ] || curl --silent --fail --noproxy '*' --max-time 30 "http://127.0.0.1:$port$1" || true
+}
+
+# Why a program could not be asked, or where its log is.
+reason() {
+  if [ "$port" = 0 ]; then
+    printf 'kubectl port-forward: %s' "$(tail -n 1 "$scratch/refusal")"
+  else
+    printf 'see kubectl logs -n %s %s' "$1" "$2"
+  fi
 }
 
 failed=0
@@ -185,14 +225,68 @@ holds() {
   esac
 }
 
+open_forward monitoring prometheus 9090
 expected=$(grep -c '^ *- alert: ' "$root/infra/prometheus/kvsync.rules.yaml")
-loaded=$(answer monitoring prometheus:http '/api/v1/rules?type=alert' | grep -o '"type":"alerting"' | wc -l | tr -d ' ')
-check "Prometheus has $expected alerts" "$([ "$loaded" = "$expected" ] && echo yes || echo no)" "it has $loaded"
-check "Alertmanager is ready" "$(holds "$(answer monitoring alertmanager:http /api/v2/status)" '"config"')" "see kubectl logs -n monitoring alertmanager-0"
-check "Loki is ready" "$(holds "$(answer monitoring loki:http /ready)" ready)" "see kubectl logs -n monitoring loki-0"
-check "Grafana has its database" "$(holds "$(answer monitoring grafana:http /api/health)" '"ok"')" "see kubectl logs -n monitoring grafana-0"
-check "Jaeger answers" "$(holds "$(answer tracing jaeger-query:query /api/services)" '"data"')" "see kubectl logs -n tracing deploy/jaeger"
-up=$(answer monitoring prometheus:http '/api/v1/query?query=count(up%7Bjob%3D%22kvsync-daemon%22%7D%3D%3D1)')
+loaded=$(answer '/api/v1/rules?type=alert' | grep -o '"type":"alerting"' | wc -l | tr -d ' ')
+check "Prometheus has $expected alerts" "$([ "$loaded" = "$expected" ] && echo yes || echo no)" \
+  "it has $loaded; $(reason monitoring prometheus-0)"
+up=$(answer '/api/v1/query?query=count(up%7Bjob%3D%22kvsync-daemon%22%7D%3D%3D1)')
+close_forward
+
+open_forward monitoring alertmanager 9093
+check "Alertmanager is ready" "$(holds "$(answer /api/v2/status)" '"config"')" "$(reason monitoring alertmanager-0)"
+close_forward
+
+open_forward monitoring loki 3100
+check "Loki is ready" "$(holds "$(answer /ready)" ready)" "$(reason monitoring loki-0)"
+close_forward
+
+# Asks Grafana for its dashboards with the Secret's password: writes them to a file, and prints the status of HTTP.
+list_dashboards() {
+  kube get secret grafana-secrets --namespace monitoring --output 'jsonpath={.data.admin-password}' | base64 -d |
+    sed 's/[\\"]/\\&/g; s/^/user = "admin:/; s/$/"/' >"$scratch/login"
+  curl --silent --noproxy '*' --max-time 30 --config "$scratch/login" --output "$scratch/dashboards" --write-out '%{http_code}' \
+    "http://127.0.0.1:$port/api/search?type=dash-db&tag=kvsync" || true
+}
+
+# Grafana reads the password's file only when it makes its database.
+reset_password() {
+  kube exec --stdin --namespace monitoring grafana-0 -- grafana cli admin reset-admin-password --password-from-stdin \
+    <"$grafana_file" >/dev/null || true
+}
+
+open_forward monitoring grafana 3000
+check "Grafana has its database" "$(holds "$(answer /api/health)" '"ok"')" "$(reason monitoring grafana-0)"
+status=$(list_dashboards)
+if [ "$status" = 401 ] && [ -n "$grafana_file" ]; then
+  reset_password
+  status=$(list_dashboards)
+  check "Grafana has the password of $grafana_file" "$([ "$status" != 401 ] && echo yes || echo no)" "its database has another one"
+fi
+if [ "$status" = 401 ]; then
+  printf 'note    Grafana has another password than the Secret, so its dashboards are not counted: see below\n'
+else
+  expected=$(grep -c '^ *grafana_dashboard: ' "$stack/../dashboards/dashboards.yaml")
+  # It reads the dashboards after it is ready.
+  listed=0
+  left=$wait_seconds
+  while
+    [ "$status" != 200 ] || listed=$(grep -o '"uid":"kvsync-' "$scratch/dashboards" | wc -l | tr -d ' ')
+    [ "$listed" != "$expected" ] && [ "$left" -gt 0 ] && [ "$port" != 0 ]
+  do
+    left=$((left - 1))
+    sleep 1
+    status=$(list_dashboards)
+  done
+  check "Grafana lists $expected dashboards" "$([ "$listed" = "$expected" ] && echo yes || echo no)" \
+    "it lists $listed; $(reason monitoring grafana-0)"
+fi
+close_forward
+
+open_forward tracing jaeger-query 16686
+check "Jaeger answers" "$(holds "$(answer /api/services)" '"data"')" "$(reason tracing deploy/jaeger)"
+close_forward
+
 if [ "$(holds "$up" '"value"')" = yes ]; then
   printf 'ok      Prometheus scrapes the daemon\n'
 else
@@ -210,4 +304,11 @@ kubectl port-forward -n tracing svc/jaeger-query 16686:16686
 Grafana's user is admin. Its password:
   kubectl get secret grafana-secrets -n monitoring -o jsonpath='{.data.admin-password}' | base64 -d
 TEXT
+if [ "$status" = 401 ]; then
+  cat <<'TEXT'
+Grafana's database has another one: Grafana reads the Secret only when it makes the database. To set that of the Secret:
+  kubectl get secret grafana-secrets -n monitoring -o jsonpath='{.data.admin-password}' | base64 -d |
+    kubectl exec -i -n monitoring grafana-0 -- grafana cli admin reset-admin-password --password-from-stdin
+TEXT
+fi
 exit "$failed"

@@ -1,9 +1,18 @@
 /**
  * scripts/deploy-monitoring.sh with a kubectl that records its calls and keeps Secrets, as an API server would. The tests are about the
- * order of its work, about a second run, and about secrets in arguments and in the output.
+ * order of its work, and about a second run. They are about secrets in arguments and in the output, and about the way to the programs.
  */
 import { spawnSync } from "node:child_process";
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -18,7 +27,38 @@ import { SECRETS } from "./cluster.ts";
 const SCRIPT = fileURLToPath(new URL("../../../../scripts/deploy-monitoring.sh", import.meta.url));
 const PAGE = new URL("../../../../docs/operations/monitoring-stack.md", import.meta.url);
 
-/** Answers by path of the API server's proxy; one file each may replace them. */
+/**
+ * Answers at the end of a forward: `SERVICE PORT FOLDER` on its command line, each file of the folder a switch. Grafana has the password
+ * of the file `database`: that of the Secret when the database is made.
+ */
+const PROGRAM = String.raw`
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+const [service, port, folder] = process.argv.slice(2);
+const has = (name) => existsSync(folder + "/" + name);
+const text = (name) => readFileSync(folder + "/" + name, "utf8").trim();
+if (service === "grafana" && !has("database")) writeFileSync(folder + "/database", text("secret-grafana-secrets/admin-password"));
+const login = () => "Basic " + Buffer.from("admin:" + text("database")).toString("base64");
+const answers = {
+  prometheus: { "/api/v1/rules?type=alert": () => text("rules"), "/api/v1/query": () => '{"data":{"result":[]}}' },
+  alertmanager: { "/api/v2/status": () => '{"config":{}}' },
+  loki: { "/ready": () => (has("loki-down") ? null : "ready") },
+  grafana: { "/api/health": () => '{"database":"ok"}', "/api/search": () => text("dashboards") },
+  "jaeger-query": { "/api/services": () => '{"data":[]}' },
+};
+const server = createServer((request, response) => {
+  const [, answer] = Object.entries(answers[service]).find(([path]) => request.url.startsWith(path)) ?? [];
+  const refused = request.url.startsWith("/api/search") && request.headers.authorization !== login();
+  const body = refused ? null : (answer?.() ?? null);
+  response.writeHead(refused ? 401 : body === null ? 503 : 200).end(body ?? "");
+  console.log("Handling connection for " + server.address().port);
+});
+server.listen(0, "127.0.0.1", () => {
+  writeFileSync(folder + "/forwards", process.pid + "\n", { flag: "a" });
+  console.log("Forwarding from 127.0.0.1:" + server.address().port + " -> " + port);
+});
+`;
+
 const KUBECTL = String.raw`#!/bin/sh
 cd "$RECORD"
 case $1 in --context=*) shift ;; esac
@@ -30,6 +70,17 @@ case "$*" in
       echo 'The connection to the server was refused' >&2
       exit 1
     fi
+    ;;
+  "port-forward --address=127.0.0.1 --namespace "*" service/"*" :"*)
+    service=$(printf '%s' "$5" | sed 's/service.//')
+    if [ -e "$service-unreachable" ]; then
+      echo 'error: unable to forward port because pod is not running. Current status=Pending' >&2
+      exit 1
+    fi
+    exec node program.mjs "$service" "$(printf '%s' "$6" | tr -d :)" "$RECORD"
+    ;;
+  "exec --stdin --namespace monitoring grafana-0 -- grafana cli admin reset-admin-password --password-from-stdin")
+    [ -e read-only ] || head -n 1 >database
     ;;
   "get namespace"*) [ ! -e no-namespaces ] ;;
   "auth can-i"*) [ ! -e no-rights ] ;;
@@ -57,12 +108,7 @@ case "$*" in
     while read -r key text; do printf '%s' "$text" | base64 -d >"secret-$name/$key"; done
     ;;
   "diff "*) exit 1 ;;
-  *"/api/v1/rules?type=alert") cat rules ;;
-  *"alertmanager:http"*) echo '{"config":{}}' ;;
-  *"loki:http"*) if [ -e loki-down ]; then exit 1; else echo ready; fi ;;
-  *"grafana:http"*) echo '{"database":"ok"}' ;;
-  *"jaeger-query:query"*) echo '{"data":[]}' ;;
-  *"/api/v1/query"*) echo '{"data":{"result":[]}}' ;;
+  "rollout status "*) [ ! -e interrupted ] || kill -TERM "$PPID" ;;
 esac
 `;
 
@@ -72,6 +118,14 @@ beforeEach(() => {
   const kubectl = join(record, "kubectl");
   writeFileSync(kubectl, KUBECTL);
   chmodSync(kubectl, 0o755);
+  mkdirSync(join(record, "temporary"));
+  writeFileSync(join(record, "curl"), CURL);
+  chmodSync(join(record, "curl"), 0o755);
+  writeFileSync(join(record, "program.mjs"), PROGRAM);
+  writeFileSync(
+    join(record, "dashboards"),
+    JSON.stringify(KVSYNC.dashboards.map(({ uid }) => ({ id: 1, uid, type: "dash-db" }))),
+  );
   const alerts = KVSYNC.alertGroups.flatMap((group) => group.alerts);
   writeFileSync(join(record, "rules"), alerts.map(() => '{"type":"alerting"}').join());
 });
@@ -89,7 +143,12 @@ function deploy(...args: readonly string[]): Run {
   const before = recorded().length;
   const { status, stdout, stderr } = spawnSync("sh", [SCRIPT, ...args], {
     encoding: "utf8",
-    env: { ...process.env, PATH: `${record}:${process.env["PATH"] ?? ""}`, RECORD: record },
+    env: {
+      ...process.env,
+      PATH: `${record}:${process.env["PATH"] ?? ""}`,
+      RECORD: record,
+      BEYOND: process.env["PATH"],
+    },
   });
   return { status, output: `${stdout}${stderr}`, calls: recorded().slice(before) };
 }
@@ -109,6 +168,12 @@ function fileWith(name: string, text: string): string {
   return path;
 }
 
+/** The script's calls of curl go through, and are kept. */
+const CURL = String.raw`#!/bin/sh
+printf '%s\n' "$*" >>"$RECORD/requests"
+PATH=$BEYOND exec curl "$@"
+`;
+
 const isSecretWrite = (call: string): boolean => /^(?:create secret|apply --filename -)/.test(call);
 
 test("it makes namespaces, Secrets and the stack in this order, waits for every workload, and checks each program", () => {
@@ -120,7 +185,7 @@ test("it makes namespaces, Secrets and the stack in this order, waits for every 
     "create secret generic alert",
     "apply --kustomize",
     "rollout",
-    "get --raw /api",
+    "port-forward",
   ];
   const places = order.map((start) => calls.findIndex((call) => call.startsWith(start)));
   expect(places).toEqual(places.toSorted((a, b) => a - b));
@@ -129,13 +194,44 @@ test("it makes namespaces, Secrets and the stack in this order, waits for every 
   expect(waited.map((call) => call.split(" ")[2]?.split("/")[1]).toSorted()).toEqual(workloads());
   for (const call of waited) expect(call).toContain("--timeout=7s");
   expect(output).toContain("note    Prometheus scrapes no daemon yet");
+  expect(output.match(/^ok .*/gm)).toHaveLength(6);
 });
 
-function workloads(): readonly string[] {
-  const names = [...render(KVSYNC)]
+test("it asks the programs inside their pods, where no NetworkPolicy refuses it, and ends each forward", () => {
+  const { calls } = deploy();
+  expect(calls.filter((call) => call.includes("/proxy"))).toEqual([]);
+  const asked = calls.filter((call) => call.startsWith("port-forward"));
+  expect(asked).toHaveLength(5);
+  const services = objects().filter(({ kind }) => kind === "Service");
+  for (const call of asked) {
+    const [, namespace, name, port] =
+      /^port-forward --address=127\.0\.0\.1 --namespace (\S+) service\/(\S+) :(\d+)$/.exec(call) ?? [];
+    const service = services.find(
+      ({ metadata }) => metadata.name === name && metadata.namespace === namespace,
+    );
+    expect(service?.spec.ports?.map((one) => String(one.port))).toContain(port);
+  }
+  const processes = readFileSync(join(record, "forwards"), "utf8").trimEnd().split("\n");
+  expect(processes).toHaveLength(5);
+  for (const pid of processes) expect(existsSync(`/proc/${pid}`)).toBe(false);
+});
+
+interface Deployed {
+  readonly kind: string;
+  readonly metadata: { readonly name: string; readonly namespace: string };
+  readonly spec: { readonly ports?: readonly { readonly port: number }[] };
+}
+
+/** Objects of the kustomization. */
+function objects(): readonly Deployed[] {
+  return [...render(KVSYNC)]
     .filter(([path]) => path.startsWith("infra/kubernetes/monitoring/"))
     .flatMap(([, text]) => text.split("---\n"))
-    .map((text) => parse(text) as { kind: string; metadata: { name: string } })
+    .map((text) => parse(text) as Deployed);
+}
+
+function workloads(): readonly string[] {
+  const names = objects()
     .filter(({ kind }) => /^(?:Deployment|StatefulSet|DaemonSet)$/.test(kind))
     .map(({ metadata }) => metadata.name);
   expect(names).toHaveLength(8);
@@ -158,11 +254,21 @@ test("no secret is in an argument or in the output", () => {
     "--pagerduty-key-file",
     fileWith("pagerduty", "PAGERSECRET"),
   );
+  const requests = readFileSync(join(record, "requests"), "utf8");
+  expect(requests).toContain("/api/search");
   const drawn = secret("grafana-secrets", "admin-password");
   expect(secret("alertmanager-secrets", "smtp-password")).toBe("SMTPSECRET");
   expect(secret("alertmanager-secrets", "pagerduty-routing-key")).toBe("PAGERSECRET");
-  for (const text of [output, ...calls])
+  for (const text of [output, requests, ...calls])
     for (const word of ["SLACKSECRET", "SMTPSECRET", "PAGERSECRET", drawn]) expect(text).not.toContain(word);
+});
+
+test("a run that is interrupted leaves no file with a secret", () => {
+  writeFileSync(join(record, "interrupted"), "");
+  const { status, calls } = deploy();
+  expect(status).toBe(143);
+  expect(calls.at(-1)).toMatch(/^rollout status/);
+  expect(readdirSync(join(record, "temporary"))).toEqual([]);
 });
 
 test("a second run keeps the Secrets, and one that brings a single key keeps the others", () => {
@@ -177,13 +283,57 @@ test("a second run keeps the Secrets, and one that brings a single key keeps the
   expect(secret("grafana-secrets", "admin-password")).toBe(password);
 });
 
+test("a password for a Grafana that has a database already is set there too, and not in an argument", () => {
+  deploy();
+  const { status, output, calls } = deploy("--grafana-password-file", fileWith("password", 'ne"w\\secret\n'));
+  expect([status, output]).toEqual([
+    0,
+    expect.stringMatching(/^ok {6}Grafana has the password of .*password$/m),
+  ]);
+  expect(readFileSync(join(record, "database"), "utf8").trim()).toBe('ne"w\\secret');
+  expect(output).toMatch(/^ok {6}Grafana lists 5 dashboards$/m);
+  for (const text of [output, ...calls]) expect(text).not.toContain("secret\n");
+  // The next run finds nothing to set.
+  const next = deploy("--grafana-password-file", join(record, "password"));
+  expect(next.calls.filter((call) => call.startsWith("exec"))).toEqual([]);
+});
+
+test("a password that Grafana does not take fails the run, with the command that sets it", () => {
+  deploy();
+  writeFileSync(join(record, "read-only"), "");
+  const { status, output } = deploy("--grafana-password-file", fileWith("password", "another"));
+  expect(status).toBe(1);
+  expect(output).toMatch(/^failed {2}Grafana has the password of .*: its database has another one$/m);
+  expect(output).toMatch(/kubectl exec -i -n monitoring grafana-0 -- grafana cli admin reset-admin-password/);
+});
+
+test("a password that its user changed in Grafana stays, and the run tells how to get back to the Secret's", () => {
+  deploy();
+  writeFileSync(join(record, "database"), "by hand");
+  const { status, output, calls } = deploy();
+  expect(status).toBe(0);
+  expect(output).toMatch(/^note {4}Grafana has another password than the Secret/m);
+  expect(output).toContain("grafana cli admin reset-admin-password --password-from-stdin");
+  expect(calls.filter((call) => call.startsWith("exec"))).toEqual([]);
+  expect(readFileSync(join(record, "database"), "utf8")).toBe("by hand");
+});
+
+test("a program whose pod cannot be reached fails by kubectl's own words, and dashboards that are missing by their number", () => {
+  writeFileSync(join(record, "loki-unreachable"), "");
+  writeFileSync(join(record, "dashboards"), '[{"uid":"kvsync-overview"}]');
+  const { status, output } = deploy("--wait", "1");
+  expect(status).toBe(1);
+  expect(output).toMatch(/^failed {2}Loki is ready: kubectl port-forward: error: unable to forward port/m);
+  expect(output).toMatch(/^failed {2}Grafana lists 5 dashboards: it lists 1; see kubectl logs/m);
+});
+
 test("a program that does not answer, and rules that are not all loaded, fail the run by name", () => {
   writeFileSync(join(record, "loki-down"), "");
   writeFileSync(join(record, "rules"), '{"type":"alerting"}');
   const { status, output } = deploy();
   expect(status).toBe(1);
   expect(output).toMatch(/^failed {2}Loki is ready/m);
-  expect(output).toMatch(/^failed {2}Prometheus has \d+ alerts: it has 1$/m);
+  expect(output).toMatch(/^failed {2}Prometheus has \d+ alerts: it has 1;/m);
   expect(output).toMatch(/^ok {6}Jaeger answers/m);
 });
 
@@ -262,18 +412,7 @@ test("the forwards that it prints are those of the page, and reach Services with
   const forwards = output.match(/^kubectl port-forward .*$/gm) ?? [];
   expect(forwards).toHaveLength(5);
   const page = readFileSync(PAGE, "utf8");
-  const services = [...render(KVSYNC)]
-    .filter(([path]) => path.startsWith("infra/kubernetes/monitoring/"))
-    .flatMap(([, text]) => text.split("---\n"))
-    .map(
-      (text) =>
-        parse(text) as {
-          kind: string;
-          metadata: { name: string; namespace: string };
-          spec: { ports: { port: number }[] };
-        },
-    )
-    .filter(({ kind }) => kind === "Service");
+  const services = objects().filter(({ kind }) => kind === "Service");
   for (const line of forwards) {
     expect(page).toContain(line);
     const [, namespace, name, local, port] = /-n (\S+) svc\/(\S+) (\d+):(\d+)$/.exec(line) ?? [];
@@ -281,7 +420,7 @@ test("the forwards that it prints are those of the page, and reach Services with
     const service = services.find(
       ({ metadata }) => metadata.name === name && metadata.namespace === namespace,
     );
-    expect(service?.spec.ports.map((one) => String(one.port))).toContain(port);
+    expect(service?.spec.ports?.map((one) => String(one.port))).toContain(port);
   }
 });
 
