@@ -247,6 +247,22 @@ describe.skipIf(!HAS_PROGRAMS && process.env["CI"] === undefined)(
       ["resources", { resources: { limits: { memory: "4 GiB" } } }],
       ["serviceMonitor.interval", { serviceMonitor: { interval: "15 s" } }],
       ["replicaCount", { replicaCount: 3 }],
+      ["networkPolicy.engines.0", { networkPolicy: { engines: [{ matchLabls: { app: "vllm" } }] } }],
+      [
+        "networkPolicy.extraIngress.0.from.0",
+        { networkPolicy: { extraIngress: [{ from: [{ podselector: {} }] }] } },
+      ],
+      [
+        "networkPolicy.extraEgress.0.ports.0",
+        { networkPolicy: { extraEgress: [{ ports: [{ protocol: "TCP", prot: 1 }] }] } },
+      ],
+      ["serviceMonitor.tlsConfig", { serviceMonitor: { tlsConfig: { servername: "kvsync" } } }],
+      ["ingress.tls.0", { ingress: { tls: [{ secretname: "page" }] } }],
+      ["tolerations.0", { tolerations: [{ key: "gpu", operater: "Exists" }] }],
+      ["affinity", { affinity: { podAntiAfinity: {} } }],
+      ["extraEnv.0.valueFrom", { extraEnv: [{ name: "A", valueFrom: { secretRef: {} } }] }],
+      ["extraVolumes.0", { extraVolumes: [{ name: "a", emptyDr: {} }] }],
+      ["extraVolumeMounts.0", { extraVolumeMounts: [{ name: "a", mountpath: "/a" }] }],
     ];
     test.each(MISSPELT)(
       "a misspelt or ill-formed value in %j is refused with its place (V1)",

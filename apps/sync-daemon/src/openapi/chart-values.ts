@@ -5,7 +5,8 @@
  *     values ─┬─ config   every setting of the daemon, from the settings' own schema
  *             └─ others   what the chart makes around it: named here
  *
- *  V1  A key that is not named here is refused, at every depth, except in parts that Kubernetes defines.
+ *  V1  A key that is not named here is refused, at every depth. Free are maps whose keys the user makes, the source of a volume, and
+ *      what Helm hands to every chart (chart-values.test.ts lists them).
  *
  * JSON Schema has no rules between fields and no functions, and Helm's regular expressions have no lookahead. The daemon checks such
  * rules of the settings when it starts, and templates/_helpers.tpl checks those of the values.
@@ -18,6 +19,18 @@ import { z } from "zod";
 
 import { SETTING_FACTS } from "../settings/setting-field.ts";
 import { SECTIONS_SCHEMA } from "../settings/settings.ts";
+import {
+  affinity,
+  egressRule,
+  envVar,
+  ingressRule,
+  ingressTls,
+  selector,
+  tlsConfig,
+  toleration,
+  volume,
+  volumeMount,
+} from "./kubernetes-shapes.ts";
 
 /** The API server takes names up to here. */
 const NAME_LENGTH_MAX = 253;
@@ -34,9 +47,6 @@ const port = z.int().min(1).max(65_535);
 const quantity = z.string().regex(/^\d+(?:\.\d+)?(?:[kKMGTPE]i?|m)?$/);
 const count = z.int().min(1);
 const labels = z.record(z.string(), z.string());
-/** What Kubernetes defines: the API server checks it. */
-const objects = z.array(z.looseObject({}));
-const object = z.looseObject({});
 const amounts = z.strictObject({ cpu: quantity, memory: quantity, "ephemeral-storage": quantity }).partial();
 
 const CHART_VALUES = z
@@ -78,7 +88,12 @@ const CHART_VALUES = z
       .strictObject({ enabled: flag, maxUnavailable: z.union([count, z.string().regex(/^\d{1,2}%$/)]) })
       .partial(),
     networkPolicy: z
-      .strictObject({ enabled: flag, engines: objects, extraIngress: objects, extraEgress: objects })
+      .strictObject({
+        enabled: flag,
+        engines: z.array(selector),
+        extraIngress: z.array(ingressRule),
+        extraEgress: z.array(egressRule),
+      })
       .partial(),
     rbac: z.strictObject({ namespaces: z.array(name) }).partial(),
     serviceAccount: z.strictObject({ annotations: labels }).partial(),
@@ -103,7 +118,7 @@ const CHART_VALUES = z
         labels,
         interval: z.string().regex(/^\d+(?:ms|s|m)$/),
         tokenSecret: z.strictObject({ name, key: text }).partial(),
-        tlsConfig: object,
+        tlsConfig,
       })
       .partial(),
     prometheusRule: z.strictObject({ enabled: flag, labels, disabled: z.array(text) }).partial(),
@@ -115,7 +130,7 @@ const CHART_VALUES = z
         annotations: labels,
         hosts: z.array(name.min(1)),
         paths: z.array(z.string().startsWith("/")),
-        tls: objects,
+        tls: z.array(ingressTls),
       })
       .partial(),
     tools: z.strictObject({ enabled: flag }).partial(),
@@ -123,14 +138,14 @@ const CHART_VALUES = z
     podAnnotations: labels,
     podLabels: labels,
     nodeSelector: labels,
-    tolerations: objects,
-    affinity: object,
+    tolerations: z.array(toleration),
+    affinity,
     priorityClassName: name,
-    extraEnv: objects,
-    extraVolumes: objects,
-    extraVolumeMounts: objects,
+    extraEnv: z.array(envVar),
+    extraVolumes: z.array(volume),
+    extraVolumeMounts: z.array(volumeMount),
     // Helm hands these to every chart that is another one's part.
-    global: object,
+    global: z.looseObject({}),
   })
   .partial();
 
