@@ -79,6 +79,14 @@ export interface Pages {
   readonly paths: readonly string[];
 }
 
+/** What the project calls some values of a label that are counted together. */
+export interface ValueWords {
+  readonly label: string;
+  readonly values: readonly string[];
+  /** As texts have it, in lower case. */
+  readonly words: string;
+}
+
 /** Facts for the checks that no file states. */
 export interface Knowledge {
   /** Families of which every replica reports the same things, so that a sum over replicas counts each of them several times. */
@@ -91,8 +99,12 @@ export interface Knowledge {
   readonly crowded: ReadonlySet<string>;
   /** Panels with all lines all the same: `uid#id`, with the reason. */
   readonly uncrowded: ReadonlyMap<string, string>;
-  /** Values of open labels that queries name, for the test of all panels. */
+  /** Values of open labels that queries may name, by label; the test of all panels makes series of them. */
   readonly namedValues: Readonly<Record<string, readonly string[]>>;
+  /** Names of the values of a family, from 0 on, by the family: panels show these. */
+  readonly stateNames: Readonly<Record<string, readonly string[]>>;
+  /** What texts call some values of a label that are counted together. */
+  readonly valueWords: readonly ValueWords[];
 }
 
 /** An application's observability. */
@@ -226,6 +238,8 @@ export function projectOf<Component extends string>(spec: ProjectSpec<Component>
       crowded: new Set(),
       uncrowded: new Map(),
       namedValues: {},
+      stateNames: {},
+      valueWords: [],
       ...knowledge,
     },
   };

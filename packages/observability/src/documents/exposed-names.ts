@@ -24,6 +24,12 @@ export type Nature =
   | "sum_rate"
   | "count_rate";
 
+/** What is known of a label's values. */
+export type KnownValues =
+  | readonly string[]
+  /** Open: those of its values that queries may name, or `null` where they may name any. */
+  | { readonly named: readonly string[] | null };
+
 /** A name that queries may use. */
 export interface ExposedName {
   readonly name: string;
@@ -32,7 +38,7 @@ export interface ExposedName {
   readonly nature: Nature;
   /** The family's unit, or the measure of a recorded expression. */
   readonly measure: Measure;
-  readonly labels: ReadonlyMap<string, LabelDomain>;
+  readonly labels: ReadonlyMap<string, KnownValues>;
   /** Bounds of the histogram that the value comes from, when they are known. */
   readonly buckets: readonly number[] | null;
   /** Whether a sum over its series means something: not so for shares, ages and times. */
@@ -53,7 +59,15 @@ export interface KnownFamily {
 }
 
 /** Any value may stand there. */
-const OPEN: LabelDomain = { maxValues: Infinity };
+const ANY: KnownValues = { named: null };
+
+function knownValues(
+  label: string,
+  domain: LabelDomain,
+  named: Readonly<Record<string, readonly string[]>>,
+): KnownValues {
+  return "maxValues" in domain ? { named: named[label] ?? [] } : domain;
+}
 
 /** Cores are shares of time that add up; shares of a whole, by the suffix of their name, do not. */
 function isAdditive({ kind, name, unit }: KnownFamily): boolean {
@@ -65,14 +79,20 @@ function isAdditive({ kind, name, unit }: KnownFamily): boolean {
  * All names of some families.
  *
  * @param families - ours and external ones.
+ * @param named - values of open labels that queries may name, by label.
  * @returns by exposition name.
  */
-export function exposedNames(families: readonly KnownFamily[]): Map<string, ExposedName> {
+export function exposedNames(
+  families: readonly KnownFamily[],
+  named: Readonly<Record<string, readonly string[]>>,
+): Map<string, ExposedName> {
   const names = new Map<string, ExposedName>();
   for (const family of families) {
-    const labels = new Map<string, LabelDomain>([
-      ...TARGET_LABELS.map((label) => [label, OPEN] as const),
-      ...Object.entries(family.labels),
+    const labels = new Map<string, KnownValues>([
+      ...TARGET_LABELS.map((label) => [label, ANY] as const),
+      ...Object.entries(family.labels).map(
+        ([label, domain]) => [label, knownValues(label, domain, named)] as const,
+      ),
     ]);
     const common = {
       family: family.name,
@@ -86,7 +106,7 @@ export function exposedNames(families: readonly KnownFamily[]): Map<string, Expo
       continue;
     }
     const bounds = (family.buckets ?? []).map(String);
-    const le: LabelDomain = family.buckets === undefined ? OPEN : [...bounds, "+Inf"];
+    const le: KnownValues = family.buckets === undefined ? ANY : [...bounds, "+Inf"];
     const bucket = `${family.name}_bucket`;
     names.set(bucket, {
       ...common,

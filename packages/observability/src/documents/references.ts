@@ -63,7 +63,7 @@ export class ReferencePages {
   /** @param project - whose. */
   constructor(project: Project) {
     this.#project = project;
-    this.#names = exposedNames([...project.families, ...project.externalFamilies]);
+    this.#names = exposedNames([...project.families, ...project.externalFamilies], {});
     this.#recorded = new Map(
       project.recordingGroups.flatMap(({ rules }) =>
         rules.map((rule) => [rule.name, familiesRead(rule.expression, this.#names)] as const),

@@ -20,6 +20,8 @@ import { RECORDINGS, recordingGroupsOf } from "./rules/recordings.ts";
 import { TEAM_OF } from "./rules/teams.ts";
 import { type KvsyncObjectives, plain } from "./rules/objective-shares.ts";
 import { DAEMON_JOB, OBJECTIVES } from "./rules/thresholds.ts";
+import { STATE_NAMES } from "./state-names.ts";
+import { VALUE_WORDS } from "./value-words.ts";
 
 /**
  * A DP rank takes 40 samples, and one more for each reason for which its events are dropped; so much
@@ -51,14 +53,17 @@ const KNOWLEDGE: Partial<Knowledge> = {
     [60, 61, 64].map((id) => [`kvsync-service#${id}`, "pods of ours alone, as many as replicas"]),
   ),
   namedValues: {
-    component: ["ingest"],
+    component: Object.keys(TEAM_OF),
     route: ["/api/v1/match", "/metrics"],
     status: ["200", "500"],
+    check: Object.keys(HEALTH_CHECKS),
     pod: ["kvsync-daemon-0", "engine-0"],
     deployment: ["kvsync-daemon"],
     statefulset: ["kvsync-daemon"],
     horizontalpodautoscaler: ["kvsync-daemon"],
   },
+  stateNames: STATE_NAMES,
+  valueWords: VALUE_WORDS,
 };
 
 /**

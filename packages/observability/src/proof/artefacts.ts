@@ -54,7 +54,8 @@ function escaped(text: string): string {
 
 /** The names that exporters provide. */
 export function scrapedNames({ project }: Artefacts): Map<string, ExposedName> {
-  return exposedNames([...project.families, ...project.externalFamilies]);
+  const { families, externalFamilies, knowledge } = project;
+  return exposedNames([...families, ...externalFamilies], knowledge.namedValues);
 }
 
 /**

@@ -3,8 +3,8 @@
  * to name each. A check that misses a planted mistake fails. A planted text that no longer occurs
  * fails too, so that the list stays current.
  *
- * Titles name the numbered check: E of expression-shape.ts, R of check-rules.ts, D of check-dashboards.ts, check-panels.ts and
- * check-panel-texts.ts, C of check-coverage.ts, G of check-configurations.ts. S is of check-scrapes.ts, R7
+ * Titles name the numbered check: E of expression-shape.ts, R of check-rules.ts, D of check-dashboards.ts, check-panels.ts,
+ * check-panel-texts.ts and check-value-words.ts, C of check-coverage.ts, G of check-configurations.ts. S is of check-scrapes.ts, R7
  * of check-runbook-names.ts, G5 and G6 of check-deployment.ts, L of check-logs.ts.
  *
  * R8 is of check-scopes.ts. Mistakes that the types refuse are in promql.test.ts, definition's in slots.test.ts, wrong thresholds in the promtool tests.
@@ -28,6 +28,7 @@ import { checkPanelTexts } from "./check-panel-texts.ts";
 import { checkRules } from "./check-rules.ts";
 import { allPanels, CHOSEN_LOG, type DashboardJson, type PanelJson } from "./grafana-json.ts";
 import { checkScrapes } from "./check-scrapes.ts";
+import { checkValueWords } from "./check-value-words.ts";
 import { describeProblems, type ProblemCode } from "./problem.ts";
 
 const FILES = render(KVSYNC);
@@ -43,6 +44,8 @@ const ALERTMANAGER = "infra/alertmanager/alertmanager.yaml";
 const PROVIDERS = "infra/grafana/provisioning/dashboards/kvsync.yaml";
 const DATASOURCES = "infra/grafana/provisioning/datasources/kvsync.yaml";
 const PREVIEW = "infra/grafana/preview/kvsync-overview.svg";
+const PICKER = "infra/grafana/dashboards/kvsync-picker.json";
+const LATENCY = "docs/operations/runbooks/high-lookup-latency.md";
 const DROPS = "docs/operations/runbooks/kv-event-drop-rate.md";
 const CONNECTIONS = "docs/operations/runbooks/kv-sync-connection-failure.md";
 const RELOADS = "docs/operations/runbooks/config-reload-failed.md";
@@ -69,6 +72,8 @@ const CHECKS: Partial<Record<ProblemCode, string>> = {
   measure_mismatch: "E6",
   ratio_without_floor: "E7",
   sum_of_shares: "E8",
+  ratio_parts: "E9",
+  scaled: "E10",
   rule_name: "R1",
   record_level: "R1",
   rule_label: "R2",
@@ -109,6 +114,9 @@ const CHECKS: Partial<Record<ProblemCode, string>> = {
   panel_crowded: "D15",
   first_screen: "D16",
   panel_drill_down: "D17",
+  value_words: "D18, R9",
+  panel_by: "D19",
+  panel_states: "D20",
   exemplars_unseen: "C3",
   panel_unrelated: "C2",
   runbook_unreachable: "C2",
@@ -927,6 +935,213 @@ const MISTAKES: readonly Mistake[] = [
     "(60 by default)",
     "deployment",
   ],
+  // values of labels
+  [
+    "a decision that no lookup has",
+    OVERVIEW,
+    'decision=\\"exact\\"',
+    'decision=\\"exakt\\"',
+    "unknown_label_value",
+  ],
+  [
+    "a value that a recorded series never has",
+    INGEST,
+    `instance_lane:${NAMESPACE}_kv_stream_queue_utilization:ratio{`,
+    `instance_lane:${NAMESPACE}_kv_stream_queue_utilization:ratio{lane=\\"replays\\",`,
+    "unknown_label_value",
+  ],
+  [
+    "a route that nothing names",
+    RULES,
+    'route="/api/v1/match"',
+    'route="/api/v1/matches"',
+    "unknown_label_value",
+  ],
+  ["a status that no answer has", RULES, 'status=~"5.."', 'status=~"6.."', "pattern_matches_nothing"],
+  [
+    "a health check that is gone",
+    RULES,
+    'check="snapshot_store"',
+    'check="snapshot_folder"',
+    "unknown_label_value",
+  ],
+  [
+    "a value in the step of a runbook that never occurs",
+    LATENCY,
+    'operation="match"',
+    'operation="lookup"',
+    "unknown_label_value",
+    RULES,
+  ],
+  [
+    "degraded answers shown as exact ones",
+    OVERVIEW,
+    'decision=\\"exact\\"',
+    'decision=\\"degraded\\"',
+    "value_words",
+  ],
+  [
+    "waiting requests shown as running ones",
+    PICKER,
+    'kind=\\"running\\"',
+    'kind=\\"waiting\\"',
+    "value_words",
+  ],
+  [
+    "replays that ended well shown as failed ones",
+    ENGINES,
+    /status=\\"failed\\"/g,
+    'status=\\"completed\\"',
+    "value_words",
+  ],
+  [
+    "picks by everything but load shown as by load",
+    PICKER,
+    'decision=\\"load\\"',
+    'decision!=\\"load\\"',
+    "value_words",
+  ],
+  [
+    "streams that are unknown left out of those that are not exact",
+    ENGINES,
+    "partial|stale|unknown",
+    "partial|stale",
+    "value_words",
+  ],
+  ["a drop that loses nothing counted as a loss", ENGINES, "|late_replay", "", "value_words"],
+  [
+    "a column of exact streams called not exact",
+    ENGINES,
+    '"Value #A": "Streams exact"',
+    '"Value #A": "Streams not exact"',
+    "value_words",
+  ],
+  [
+    "stores counted as lookups in the step of a runbook",
+    LATENCY,
+    'operation="match"',
+    'operation="store"',
+    "value_words",
+  ],
+  // quotients
+  [
+    "a limit divided by what it limits",
+    OVERVIEW,
+    new RegExp(
+      String.raw`sum by \(instance\) \((${NAMESPACE}_sync_indexer_contexts)(\{[^}]*\})\) / \(sum by \(instance\) \((${NAMESPACE}_sync_indexer_contexts_limit)\{`,
+    ),
+    "sum by (instance) ($3$2) / (sum by (instance) ($1{",
+    "ratio_parts",
+  ],
+  [
+    "a mean by the count of another histogram",
+    OVERVIEW,
+    `(rate(${NAMESPACE}_sync_indexer_match_percentage_count{`,
+    `(rate(${NAMESPACE}_prefix_cache_routing_latency_seconds_count{`,
+    "ratio_parts",
+  ],
+  [
+    "a share of the others in place of all",
+    PICKER,
+    new RegExp(String.raw`(outcome=\\"differ\\"\}.*? / .*?)\}\[`),
+    '$1,outcome=\\"agree\\"}[',
+    "ratio_parts",
+  ],
+  // time, scale and states
+  [
+    "a rate of an hour ago",
+    OVERVIEW,
+    new RegExp(String.raw`(rate\(${NAMESPACE}_kv_events_received_total\{[^}]*\}\[\$__rate_interval\])\)`),
+    "$1 offset 1h)",
+    "outside_subset",
+  ],
+  [
+    "a rate of the whole zoom",
+    OVERVIEW,
+    new RegExp(String.raw`(rate\(${NAMESPACE}_kv_events_received_total\{[^}]*\}\[\$__)rate_interval\]`),
+    "$1range]",
+    "panel_range",
+  ],
+  [
+    "lookups per minute under the unit of a second",
+    OVERVIEW,
+    new RegExp(
+      String.raw`("expr": "sum \(rate\(${NAMESPACE}_prefix_cache_lookups_total\{[^}]*\}\[\$__rate_interval\]\)\))`,
+    ),
+    "$1 * 60",
+    "scaled",
+  ],
+  [
+    "a text of minutes over values of seconds",
+    OVERVIEW,
+    "Lookups answered per second",
+    "Lookups answered per minute",
+    "panel_unit",
+  ],
+  ["events with the unit of messages", OVERVIEW, '"unit": "ops"', '"unit": "suffix: msg/s"', "panel_unit"],
+  [
+    "two states with each other's names",
+    INGEST,
+    (text) =>
+      text
+        .replace('"text": "critical"', '"text": "OVER"')
+        .replace('"text": "overloaded"', '"text": "critical"')
+        .replace('"OVER"', '"overloaded"'),
+    "",
+    "panel_states",
+  ],
+  // legends and titles
+  [
+    "available replicas shown as wanted ones",
+    SERVICE,
+    (text) =>
+      text
+        .replace("{{deployment}} wanted", "{{deployment}} AVAILABLE")
+        .replace("{{deployment}} available", "{{deployment}} wanted")
+        .replace("AVAILABLE", "available"),
+    "",
+    "panel_exchanged",
+  ],
+  [
+    "failed notifications shown as attempted ones",
+    SERVICE,
+    (text) =>
+      text
+        .replace("{{integration}} attempted", "{{integration}} FAILED")
+        .replace("{{integration}} failed", "{{integration}} attempted")
+        .replace("FAILED", "failed"),
+    "",
+    "panel_exchanged",
+  ],
+  [
+    "lines of lanes under a title of workers",
+    INGEST,
+    '"title": "Rate by lane"',
+    '"title": "Rate by worker"',
+    "panel_by",
+  ],
+  ["a column of six hours that is called one of an hour", ENGINES, /\[1h\]/g, "[6h]", "panel_range"],
+  [
+    "another per cent in the words of a description",
+    OVERVIEW,
+    "95 % of gaps are smaller",
+    "99 % of gaps are smaller",
+    "quantile_name",
+  ],
+  [
+    "a quantile in words in a title",
+    OVERVIEW,
+    "Processing latency p99",
+    "Processing latency, 95th percentile",
+    "quantile_name",
+  ],
+  [
+    "another quantile in the text of an alert",
+    RULES,
+    "One event in a hundred",
+    "One event in twenty",
+    "quantile_name",
+  ],
   [
     "two panels with each other's queries",
     OVERVIEW,
@@ -1248,6 +1463,37 @@ test("any two panels of one kind and unit with each other's queries are found (D
   expect(pairs).toBeGreaterThan(300);
 });
 
+/** Each matcher of one value of a closed label, in queries of panels whose lines do not show the label, with the other values. */
+function* otherValues(): Generator<readonly [path: string, from: string, matcher: string, other: string]> {
+  const { names } = checkRules(INPUT);
+  const matchers = /([a-z_]\w*)\{([^}]*)\}/g;
+  for (const path of [OVERVIEW, ENGINES, INGEST, SERVICE, PICKER])
+    for (const { targets = [], datasource } of allPanels(JSON.parse(FILES.get(path) ?? "") as DashboardJson))
+      for (const { expr = "", legendFormat = "" } of datasource?.uid === CHOSEN_LOG ? [] : targets)
+        for (const [, name = "", inside = ""] of expr.matchAll(matchers))
+          for (const [matcher, label = "", value = ""] of inside.matchAll(/(\w+)="([^"$]*)"/g)) {
+            const known = names.get(name)?.labels.get(label) ?? [];
+            if ("named" in known || legendFormat.includes(`{{${label}}}`)) continue;
+            for (const other of known.filter((one) => one !== value))
+              yield [path, expr, matcher, matcher.replace(`"${value}"`, `"${other}"`)];
+          }
+}
+
+test("every other value of a label in the query of a panel is found (D18)", () => {
+  const checkedRules = checkRules(INPUT);
+  const missed: string[] = [];
+  let planted = 0;
+  for (const [path, expr, matcher, other] of otherValues()) {
+    planted += 1;
+    const [from, to] = [expr, expr.replaceAll(matcher, other)].map((text) => JSON.stringify(text));
+    const text = (FILES.get(path) ?? "").replace(from ?? "", () => to ?? "");
+    const problems = checkValueWords({ ...INPUT, files: new Map([[path, text]]) }, checkedRules);
+    if (problems.length === 0) missed.push(`${path}: ${matcher} as ${other} in ${expr}`);
+  }
+  expect(missed).toEqual([]);
+  expect(planted).toBeGreaterThan(70);
+});
+
 /** A metric that is in the catalogue, and whose zero is a fact. No code has a handle on it. */
 const FORGOTTEN = counter({
   name: "kv_forgotten_total",
@@ -1372,6 +1618,7 @@ test("every numbered check finds a planted mistake", () => {
     "check-dashboards",
     "check-panels",
     "check-panel-texts",
+    "check-value-words",
     "check-configurations",
     "check-scopes",
     "../kvsync/proof/check-runbook-names",

@@ -11,6 +11,7 @@ import { checkLogs } from "./check-logs.ts";
 import { checkPanelTexts } from "./check-panel-texts.ts";
 import { checkAlertTests, type CheckedRules, checkRules } from "./check-rules.ts";
 import { checkScopes } from "./check-scopes.ts";
+import { checkValueWords } from "./check-value-words.ts";
 import type { Problem } from "./problem.ts";
 
 /** A check that only one application has. */
@@ -42,6 +43,7 @@ export function checkArtefacts(artefacts: Artefacts, ownChecks: readonly OwnChec
     ...checkScopes(artefacts, rules),
     ...checkDashboards(artefacts, rules),
     ...checkPanelTexts(artefacts, rules),
+    ...checkValueWords(artefacts, rules),
     ...checkCoverage(artefacts, rules),
     ...checkConfigurations(artefacts, rules),
     ...checkLogs(artefacts),

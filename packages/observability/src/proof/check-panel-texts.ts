@@ -2,7 +2,8 @@
  * Checks that texts and queries of panels belong together: a query under another panel's title is valid PromQL, and wrong.
  *
  *  D12 No two panels of a dashboard fit better with their queries exchanged. Compared are panels of one kind and unit, since other
- *      exchanges fail the check of units.
+ *      exchanges fail the check of units. Nor do two queries of a panel fit better with each other's legends,
+ *      or titles of columns: those of one measure, and of other families. Others are held by their values (D18) and quantiles (D8).
  *
  * How well a text fits a query is the cosine of their words. Words of a text are those of title and description. Words of a query are
  * its families' names and help, labels, values and functions. A word counts by how few panels have it in their query.
@@ -12,29 +13,35 @@
 
 import { type Artefacts, filesAt } from "./artefacts.ts";
 import type { CheckedRules } from "./check-rules.ts";
-import { allPanels, CHOSEN_LOG, type DashboardJson, type PanelJson } from "./grafana-json.ts";
+import { shapeOf } from "./expression-shape.ts";
+import { allPanels, CHOSEN_LOG, columnTitle, type DashboardJson, type PanelJson } from "./grafana-json.ts";
 import { type Problem, ProblemList } from "./problem.ts";
+import { plainPromql, type Tree } from "./promql-tree.ts";
+import { walkTree } from "./tree-walk.ts";
+import { stems } from "./word-stems.ts";
 
 /** How much a word counts, by where it stands. */
 const IN_TITLE = 3;
 const IN_FAMILY_NAME = 2;
 const ELSEWHERE = 1;
 
-/** Words that nearly every text or name has. */
-const EVERYWHERE = new Set(
-  "the and that are with for from its was which each not one all over per time this has have how what when than into".split(
-    " ",
-  ),
-);
-
-/** Endings that make one word of several forms, longest first. */
-const ENDINGS = ["ations", "ation", "ings", "ions", "ing", "ies", "ied", "ion", "ed", "es", "s", "e", "y"];
-const STEM_MIN = 3;
-
 type Weights = ReadonlyMap<string, number>;
+
+/** A query and the words of its legend, or of its column's title. The names of labels are left out. */
+interface Line {
+  readonly legend: string;
+  readonly measure: string;
+  readonly families: ReadonlySet<string>;
+  readonly text: Weights;
+  readonly query: Weights;
+}
+
+/** A text and what it is about. */
+type Fitted = Pick<Line, "text" | "query">;
 
 interface Panel {
   readonly json: PanelJson;
+  readonly lines: readonly Line[];
   readonly text: Weights;
   readonly query: Weights;
 }
@@ -59,11 +66,17 @@ export function checkPanelTexts(artefacts: Artefacts, rules: CheckedRules): read
   const rarity = rarityOf(boards.flatMap(([, panels]) => panels));
   for (const [path, panels] of boards)
     panels.forEach((one, i) => {
+      found.at(`${path}: panel ${one.json.id ?? 0} "${one.json.title ?? ""}"`);
+      one.lines.forEach((line, j) => {
+        for (const other of one.lines.slice(j + 1))
+          if (areAlike(line, other) && !areInPlace(line, other, rarity))
+            found.add(
+              "panel_exchanged",
+              `the legend "${line.legend}" fits the query of "${other.legend}" better, and the other way round; name in it what the query counts`,
+            );
+      });
       for (const other of panels.slice(i + 1)) {
-        if (!isAlike(one.json, other.json)) continue;
-        const asTheyAre = fit(one.text, one.query, rarity) + fit(other.text, other.query, rarity);
-        const exchanged = fit(one.text, other.query, rarity) + fit(other.text, one.query, rarity);
-        if (asTheyAre > exchanged) continue;
+        if (!isAlike(one.json, other.json) || areInPlace(one, other, rarity)) continue;
         found.at(`${path}: panel ${one.json.id ?? 0} "${one.json.title ?? ""}"`);
         found.add(
           "panel_exchanged",
@@ -84,11 +97,53 @@ function panelsOf(text: string, rules: CheckedRules, helps: ReadonlyMap<string, 
   }
   return allPanels(board)
     .filter(({ type, datasource }) => type !== "row" && datasource?.uid !== CHOSEN_LOG)
-    .map((json) => ({ json, text: wordsOfText(json), query: wordsOfQueries(json, rules, helps) }));
+    .map((json) => ({
+      json,
+      lines: linesOf(json, rules, helps),
+      text: wordsOfText(json),
+      query: wordsOfQueries(json, rules, helps),
+    }));
+}
+
+/** Whether an exchange of their queries passes the checks of units and of values. */
+function areAlike(one: Line, other: Line): boolean {
+  return one.measure === other.measure && ![...one.families].some((family) => other.families.has(family));
+}
+
+/** Whether the texts of two do not fit better with their queries exchanged. */
+function areInPlace(one: Fitted, other: Fitted, rarity: (word: string) => number): boolean {
+  const asTheyAre = fit(one.text, one.query, rarity) + fit(other.text, other.query, rarity);
+  const exchanged = fit(one.text, other.query, rarity) + fit(other.text, one.query, rarity);
+  return asTheyAre > exchanged;
 }
 
 function isAlike(one: PanelJson, other: PanelJson): boolean {
   return one.type === other.type && one.fieldConfig?.defaults?.unit === other.fieldConfig?.defaults?.unit;
+}
+
+/** Queries whose legend has words of its own. */
+function linesOf(panel: PanelJson, rules: CheckedRules, helps: ReadonlyMap<string, string>): Line[] {
+  return (panel.targets ?? [])
+    .map((target) => {
+      const legend = columnTitle(panel, target) ?? target.legendFormat ?? "";
+      const { shape, tree } = shapeOf(plainPromql(target.expr ?? ""), rules.names);
+      return {
+        legend,
+        measure: shape?.measure ?? "",
+        families: tree === null ? new Set<string>() : familiesOf(tree, rules),
+        text: weighed([[legend.replace(/\{\{[^}]*\}\}/g, ""), IN_TITLE]]),
+        query: wordsOfQueries({ targets: [target] }, rules, helps),
+      };
+    })
+    .filter(({ text }) => text.size > 0);
+}
+
+function familiesOf(tree: Tree, rules: CheckedRules): ReadonlySet<string> {
+  const families = new Set<string>();
+  walkTree(tree, (node) => {
+    if (node.kind === "selector") families.add(rules.names.get(node.name)?.family ?? node.name);
+  });
+  return families;
 }
 
 function wordsOfText({ title = "", description = "" }: PanelJson): Weights {
@@ -126,15 +181,6 @@ function weighed(parts: readonly (readonly [text: string, weight: number])[]): W
   for (const [text, weight] of parts)
     for (const word of stems(text)) weights.set(word, Math.max(weights.get(word) ?? 0, weight));
   return weights;
-}
-
-function stems(text: string): string[] {
-  return (text.toLowerCase().match(/[a-z]+\d*/g) ?? [])
-    .filter((word) => word.length >= STEM_MIN && !EVERYWHERE.has(word))
-    .map((word) => {
-      const ending = ENDINGS.find((end) => word.endsWith(end) && word.length - end.length >= STEM_MIN);
-      return ending === undefined ? word : word.slice(0, -ending.length);
-    });
 }
 
 function rarityOf(panels: readonly Panel[]): (word: string) => number {

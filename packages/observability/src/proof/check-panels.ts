@@ -3,8 +3,8 @@
  *
  *  D4  A panel has a title, a description with the normal state, and the data source variable. It
  *      has the unit that the expression measures, and thresholds that ascend from or to green.
- *  D5  Queries use `$__rate_interval`, or `$__range` for the zoom as a whole (a fixed look-back only in instant queries). They use every
- *      choice that the dashboard offers and the metric can follow.
+ *  D5  Queries use `$__rate_interval`, or `$__range` for the zoom as a whole. A fixed look-back is in instant queries alone, and in the
+ *      title of their column. They use every choice that the dashboard offers and the metric can follow.
  *  D7  Lines have different names: a legend names every label that is left and no other. No two
  *      queries share a legend or a letter.
  *  D8  Legend, title and description name the quantiles that are computed.
@@ -14,6 +14,9 @@
  *      it.
  *  D9  Links lead to dashboards that exist, with variables that they have.
  *  D15 A panel over time has a line for each engine or endpoint only of the largest.
+ *  D19 A panel with "by" and a label in its title keeps that label. So does one with by engine, replica or model in its description.
+ *  D20 The names of states are those that the project has for the values of the family. The title or description names what the
+ *      unit counts, and no other time than a second.
  *  D17 Where every query keeps a label that has a dashboard of its own, each line, bar or cell leads to it.
  *  D14 A panel has a text for the case that nothing is there. With a stack it leads to the logs of its time, and to the traces
  *      when it shows how long something takes.
@@ -23,7 +26,7 @@ import type { Knowledge } from "../project.ts";
 import type { Measure } from "../promql/vector.ts";
 import type { CheckedRules } from "./check-rules.ts";
 import { type Shape, shapeOf } from "./expression-shape.ts";
-import { CHOSEN_DATASOURCE, type PanelJson, type TargetJson } from "./grafana-json.ts";
+import { CHOSEN_DATASOURCE, columnTitle, type PanelJson, type TargetJson } from "./grafana-json.ts";
 import { unanswered } from "./order-words.ts";
 import { type Problem, ProblemList } from "./problem.ts";
 import { plainPromql, type Tree } from "./promql-tree.ts";
@@ -132,6 +135,9 @@ class PanelCheck {
     for (const target of targets) this.#target(target);
     this.#apart(targets);
     this.#orderWords(targets);
+    this.#byWords(targets);
+    this.#states(targets);
+    this.#counted();
     this.#quantileTexts();
     this.#drillDowns(targets);
     this.#addresses();
@@ -206,6 +212,67 @@ class PanelCheck {
     for (const message of unanswered(`${title}. ${shows}`, queries)) this.#found.add("order_word", message);
   }
 
+  /** D20. */
+  #states(targets: readonly TargetJson[]): void {
+    const { stateNames } = this.#around.knowledge;
+    const names = (this.#panel.fieldConfig?.defaults?.mappings ?? []).flatMap(({ options = {} }) =>
+      Object.entries(options).map(([value, { text = "" }]) => `${value} ${text}`),
+    );
+    if (names.length === 0) return;
+    const asked = Object.entries(stateNames).filter(([family]) =>
+      targets.some(({ expr = "" }) => new RegExp(`\\b${family}\\b`).test(expr)),
+    );
+    const expected = asked.flatMap(([, states]) => states.map((text, value) => `${value} ${text}`));
+    if (names.join() !== expected.join())
+      this.#found.add(
+        "panel_states",
+        `the states are ${names.join(", ")}; knowledge.stateNames has ${expected.join(", ") || "none of the family"}`,
+      );
+  }
+
+  /** D20. */
+  #counted(): void {
+    const { title = "", description = "", fieldConfig } = this.#panel;
+    const unit = fieldConfig?.defaults?.unit ?? "";
+    const [shows = ""] = description.split("\n\nNormal:");
+    const words = COUNTED[unit];
+    if (words !== undefined && !words.test(`${title} ${shows}`))
+      this.#found.add("panel_unit", `no text names what ${unit} counts: ${words.source}`);
+    if (words !== undefined && /\bper (?:minute|hour|day)\b/i.test(`${title} ${shows}`))
+      this.#found.add("panel_unit", `the values are per second, and the text has another time`);
+  }
+
+  /** D5: no rate of the whole zoom, and a column's title names its look-back. */
+  #lookBack(target: TargetJson): void {
+    const { instant, expr = "" } = target;
+    if (instant !== true && /\b(?:rate|increase)\([^[]*\[\$__range\]/.test(expr))
+      this.#found.add("panel_range", "use $__rate_interval: a rate over the whole zoom is a flat line");
+    const title = columnTitle(this.#panel, target) ?? "";
+    const stated = [...title.matchAll(/\b(\d+) (min|h|d)\b/g)].map(
+      ([, count = "", unit = ""]) => count + unit.charAt(0),
+    );
+    const asked = [...expr.matchAll(/\[(\d+[mhd])\]/g)].map(([, range = ""]) => range);
+    if (new Set(asked).size > 1 || stated.join() !== [...new Set(asked)].join())
+      this.#found.add(
+        "panel_range",
+        `the title of the column names ${stated.join() || "no time"}, the query looks back ${asked.join() || "none"}`,
+      );
+  }
+
+  /** D19. */
+  #byWords(targets: readonly TargetJson[]): void {
+    const { title = "", description = "" } = this.#panel;
+    const [shows = ""] = description.split("\n\nNormal:");
+    const { names } = this.#around.rules;
+    const shapes = targets.flatMap(({ expr = "" }) => shapeOf(plainPromql(expr), names).shape ?? []);
+    const isLabel = (word: string): boolean =>
+      [...names.values()].some(({ labels }) => labels.has(labelCalled(word)));
+    const said = [...byWords(title).filter(isLabel), ...byWords(shows).filter((word) => word in CALLED)];
+    for (const word of new Set(said))
+      if (!shapes.some(({ labels }) => labels.has(labelCalled(word))))
+        this.#found.add("panel_by", `the text has "by ${word}", and no query keeps ${labelCalled(word)}`);
+  }
+
   #thresholds(): void {
     const steps = this.#panel.fieldConfig?.defaults?.thresholds?.steps ?? [];
     const values = steps.map(({ value }) => value ?? -Infinity);
@@ -234,6 +301,7 @@ class PanelCheck {
       this.#found.add("panel_range", "a table asks for this moment, and nothing else does");
     if (!target.instant && /\[(?!\$__(?:rate_interval|range)\])/.test(expr))
       this.#found.add("panel_range", "use $__rate_interval: a fixed look-back does not fit every zoom");
+    this.#lookBack(target);
     this.#legend(legendFormat, shape, isTable);
     this.#unit(target, shape);
     this.#crowd(shape, tree);
@@ -385,6 +453,28 @@ class PanelCheck {
   }
 }
 
+/** What texts call the things that a unit counts. */
+const COUNTED: Readonly<Record<string, RegExp>> = {
+  reqps: /\b(?:requests?|lookups?|conversations?)\b/i,
+  "suffix: msg/s": /\bmessages?\b/i,
+  ops: /./,
+};
+
+/** Labels by what texts call the things that they name. */
+const CALLED: Readonly<Record<string, string>> = { engine: "pod", replica: "instance", model: "model" };
+
+function labelCalled(word: string): string {
+  return CALLED[word] ?? word;
+}
+
+/** Words that follow "by", with those that "and" adds. */
+function byWords(text: string): string[] {
+  return [...text.matchAll(/\bby ([a-z_]+)(?: and ([a-z_]+))?/g)].flatMap(([, one = "", other = ""]) => [
+    one,
+    other,
+  ]);
+}
+
 /** Whether every selector is limited to the jobs that are chosen at the top. */
 function isOfChosen(tree: Tree): boolean {
   let isChosen = true;
@@ -400,10 +490,7 @@ function listed(names: ReadonlySet<string>): string {
 }
 
 function columnUnit(panel: PanelJson, target: TargetJson): string | undefined {
-  const field = (panel.targets ?? []).length === 1 ? "Value" : `Value #${target.refId ?? ""}`;
-  const renamed = (panel.transformations ?? []).flatMap(
-    ({ options }) => options?.renameByName?.[field] ?? [],
-  )[0];
+  const renamed = columnTitle(panel, target);
   const override = (panel.fieldConfig?.overrides ?? []).find(({ matcher }) => matcher?.options === renamed);
   const value = override?.properties?.find(({ id }) => id === "unit")?.value;
   return typeof value === "string" ? value : undefined;

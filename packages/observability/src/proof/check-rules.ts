@@ -8,7 +8,8 @@
  *  R3  An alert has a `for` of at least two evaluations, a comparison, no ranks, and a threshold
  *      that can be passed. A quantile is compared where its buckets are fine enough.
  *  R4  The summary is a fixed sentence. The description is templated with labels that are left and
- *      values written by their measure. Words of order have their function.
+ *      values written by their measure. Words of order have their function, and quantiles are those
+ *      of the expression.
  *  R5  Links lead to a runbook that is rendered, with its headings, and to a panel that exists.
  *  R6  An expression that a recording rule computes is not computed again.
  */
@@ -193,7 +194,7 @@ class RuleCheck {
       family: name,
       nature: "gauge",
       measure: shape.measure,
-      labels: new Map([...shape.labels].map((label) => [label, { maxValues: Infinity }])),
+      labels: new Map([...shape.labels].map((label) => [label, shape.values.get(label) ?? { named: null }])),
       buckets: shape.buckets,
       additive: shape.additive,
       isOfTarget: true,
@@ -241,6 +242,7 @@ class RuleCheck {
     this.#condition(shape, tree);
     this.#recomputed(tree);
     this.#texts(annotations, shape, rule.expr);
+    this.#quantileTexts(annotations, tree);
     this.#links(name, annotations);
   }
 
@@ -336,6 +338,17 @@ class RuleCheck {
       this.#found.add("rule_template", "a count needs a noun that fits one and many");
     this.#orderWords(description, expression);
     this.#actions(description, shape);
+  }
+
+  /** R4. */
+  #quantileTexts({ summary = "", description = "" }: Readonly<Record<string, string>>, tree: Tree): void {
+    const computed = quantilesOf(tree);
+    for (const name of quantilesIn(`${summary} ${description}`))
+      if (!computed.has(name))
+        this.#found.add(
+          "quantile_name",
+          `the text speaks of ${name}, the expression is ${[...computed].join() || "no quantile"}`,
+        );
   }
 
   #actions(description: string, shape: Shape): void {

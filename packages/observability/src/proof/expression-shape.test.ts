@@ -18,6 +18,8 @@ const FAMILIES: readonly KnownFamily[] = [
   },
   { kind: "counter", name: "x_read_bytes_total", unit: "bytes", labels: { pod: { maxValues: 9 } } },
   { kind: "gauge", name: "x_depth", unit: "none", labels: { pod: { maxValues: 9 } } },
+  { kind: "gauge", name: "x_depth_max", unit: "none", labels: { pod: { maxValues: 9 } } },
+  { kind: "histogram", name: "x_hold_seconds", unit: "seconds", labels: {}, buckets: [0.1, 1] },
   { kind: "gauge", name: "x_start_time_seconds", unit: "timestamp", labels: {} },
   {
     kind: "histogram",
@@ -27,7 +29,7 @@ const FAMILIES: readonly KnownFamily[] = [
     buckets: [0.1, 1],
   },
 ];
-const NAMES = exposedNames(FAMILIES);
+const NAMES = exposedNames(FAMILIES, { pod: ["p-0", "p-1"] });
 
 function codes(text: string): string[] {
   return [...new Set(shapeOf(plainPromql(text), NAMES).problems.map(({ code }) => code))];
@@ -78,6 +80,15 @@ test.each([
   ['rate(x_events_total{type=~"stored|evicted"}[5m])', "pattern_matches_nothing"],
   ['rate(x_events_total{type=~"("}[5m])', "bad_pattern"],
   ['rate(x_wait_seconds_bucket{le="0.2"}[5m])', "unknown_bucket_bound"],
+  ['x_depth{pod="q-0"}', "unknown_label_value"],
+  ['x_depth{pod=~"p-0|q-0"}', "pattern_matches_nothing"],
+  [
+    'sum(rate(x_wait_seconds_sum[5m])) / (sum(rate(x_wait_seconds_count{pod="p-9"}[5m])) > 0)',
+    "unknown_label_value",
+  ],
+  ["sum(x_depth_max) / (sum(x_depth) > 0)", "ratio_parts"],
+  ["sum(rate(x_wait_seconds_sum[5m])) / (sum(rate(x_hold_seconds_count[5m])) > 0)", "ratio_parts"],
+  ['sum(rate(x_events_total[5m])) / (sum(rate(x_events_total{type="stored"}[5m])) > 0)', "ratio_parts"],
   ["sum by (lane) (rate(x_events_total[5m]))", "label_lost"],
   ["sum by (pod) (sum by (type) (rate(x_events_total[5m])))", "label_lost"],
   ["x_depth * on (lane) x_depth", "label_lost"],
@@ -98,6 +109,23 @@ test.each([
   ["timestamp(max by (job) (x_start_time_seconds))", "outside_subset"],
 ])("%s is found out as %s", (text, code) => {
   expect(codes(text)).toContain(code);
+});
+
+test.each([
+  ['sum by (type) (rate(x_events_total{type!="removed"}[5m]))', ["stored"]],
+  ['x_depth{pod="p-0"} * on (pod) group_left (type) rate(x_events_total[5m])', ["stored", "removed"]],
+  [
+    'rate(x_events_total{type="stored"}[5m]) or rate(x_events_total{type="removed"}[5m])',
+    ["stored", "removed"],
+  ],
+  ['rate(x_events_total{type="stored"}[5m]) unless rate(x_events_total[5m])', ["stored"]],
+])("%s leaves these values of a closed label", (text, left) => {
+  expect(shapeOf(text, NAMES).shape?.values.get("type")).toEqual(left);
+});
+
+test("what a query leaves out of an open label, and labels of the target, may be anything", () => {
+  expect(codes('x_depth{pod!="q-0",job="a",instance=~"b.*"}')).toEqual([]);
+  expect(codes('x_depth{pod!~"q-.+"}')).toEqual([]);
 });
 
 test("durations are read as Prometheus reads them", () => {

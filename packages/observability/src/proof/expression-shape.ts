@@ -6,28 +6,34 @@
  * Invariants, by the numbers of the checks they make
  *  E1  Every name is exposed by the catalogue, an external exporter or a recording rule.
  *  E2  Every matched label belongs to the metric, every literal value to the label's domain. Every
- *      pattern hits a value.
+ *      pattern hits a value. The project names those of open labels. A recorded series has
+ *      the values that its expression keeps.
  *  E3  `by`, `without`, `on`, `ignoring` and `group_*` name labels that are still there.
  *  E4  `rate` and `increase` read series that only grow, and nothing else reads those series.
  *  E5  `le` matchers are bucket bounds. `histogram_quantile` reads bucket rates summed by (…, le).
  *  E6  Both sides of an operator carry the same labels (or use `on`) and measures that go together.
  *  E7  A division has a floor under its divisor, so that it is never NaN.
  *  E8  Values that do not add up (shares, ages, times, quantiles) are not summed.
+ *  E9  A mean divides the sum of a histogram by its own count. Within one family, the dividend is the part and the divisor the whole. A
+ *      limit divides what it limits.
+ *  E10 No value is scaled by a number, which no unit would show.
  *
  * It follows the checks of pint (promql/series, impossible, aggregate, rate, counter, vector_matching, nan, regexp, fragile).
  */
 
-import type { LabelDomain } from "../definition.ts";
 import { secondsOf } from "../duration.ts";
 import type { Measure } from "../promql/vector.ts";
-import type { ExposedName, Nature } from "../documents/exposed-names.ts";
+import type { ExposedName, KnownValues, Nature } from "../documents/exposed-names.ts";
 import type { ProblemCode } from "./problem.ts";
 import { parsePromql, type Tree, type TreeMatcher, type TreeMatching } from "./promql-tree.ts";
+import { walkTree } from "./tree-walk.ts";
 
 /** What an expression is. */
 export interface Shape {
   readonly type: "scalar" | "vector" | "matrix" | "string";
   readonly labels: ReadonlySet<string>;
+  /** The values that labels can still have; those of labels that are gone have no meaning. */
+  readonly values: ReadonlyMap<string, KnownValues>;
   readonly measure: Measure;
   readonly nature: Nature;
   /** Upper bounds of the histogram that a quantile was taken from. */
@@ -74,6 +80,11 @@ const AGGREGATIONS = new Set(["sum", "min", "max", "avg", "count", "topk", "bott
 
 const COMPARISONS = new Set(["==", "!=", ">", "<", ">=", "<="]);
 const SETS = new Set(["and", "or", "unless"]);
+/** Factors with a meaning: series at 0 in place of none, and per cents as a share. */
+const FACTORS: readonly (readonly [operator: string, factor: number])[] = [
+  ["*", 0],
+  ["/", 100],
+];
 
 /**
  * Finds the shape of an expression.
@@ -107,6 +118,7 @@ export function shapeOfTree(tree: Tree, names: ReadonlyMap<string, ExposedName>)
 const SCALAR: Shape = {
   type: "scalar",
   labels: new Set(),
+  values: new Map(),
   measure: "none",
   nature: "gauge",
   buckets: null,
@@ -164,6 +176,9 @@ class Walk {
     return {
       type: tree.range === null ? "vector" : "matrix",
       labels: new Set(exposed.labels.keys()),
+      values: new Map(
+        [...exposed.labels].map(([label, known]) => [label, keptValues(tree.matchers, label, known)]),
+      ),
       measure: exposed.measure,
       nature: exposed.nature,
       buckets: exposed.buckets,
@@ -173,39 +188,35 @@ class Walk {
   }
 
   #matcher(exposed: ExposedName, matcher: TreeMatcher): void {
-    const domain = exposed.labels.get(matcher.label);
-    if (domain === undefined) {
-      const known = [...exposed.labels.keys()].join(", ");
-      this.add("unknown_label", `${exposed.name} has no label ${matcher.label}; it has ${known}`);
+    const known = exposed.labels.get(matcher.label);
+    if (known === undefined) {
+      const labels = [...exposed.labels.keys()].join(", ");
+      this.add("unknown_label", `${exposed.name} has no label ${matcher.label}; it has ${labels}`);
       return;
     }
     if (matcher.value.startsWith("$")) return;
-    if (matcher.operator === "=~" || matcher.operator === "!~") this.#pattern(exposed, matcher, domain);
-    else if (!("maxValues" in domain) && !domain.includes(matcher.value)) {
+    const values = "named" in known ? namedFor(matcher, known) : known;
+    if (matcher.operator === "=~" || matcher.operator === "!~") this.#pattern(exposed, matcher, values);
+    else if (values?.includes(matcher.value) === false) {
       this.add(
         matcher.label === "le" ? "unknown_bucket_bound" : "unknown_label_value",
-        `${exposed.name} never has ${matcher.label}="${matcher.value}"; its values are ${domain.join(", ")}`,
+        `${exposed.name} never has ${matcher.label}="${matcher.value}"; ${listed(values)}`,
       );
     }
   }
 
-  #pattern(exposed: ExposedName, { label, value }: TreeMatcher, domain: LabelDomain): void {
-    let pattern: RegExp;
-    try {
-      pattern = new RegExp(`^(?:${value})$`);
-    } catch {
+  /** @param values - those that there can be; `null`: any. */
+  #pattern(exposed: ExposedName, { label, value }: TreeMatcher, values: readonly string[] | null): void {
+    if (patternOf(value) === null) {
       this.add("bad_pattern", `${label}=~"${value}" is no regular expression`);
       return;
     }
-    if ("maxValues" in domain) return;
-    // Each alternative of a plain list must hit: `a|b` with a misspelt b would otherwise pass.
-    const alternatives = /^[\w:.|-]+$/.test(value) ? value.split("|") : [value];
-    for (const alternative of alternatives) {
-      const one = alternatives.length === 1 ? pattern : new RegExp(`^(?:${alternative})$`);
-      if (!domain.some((candidate) => one.test(candidate)))
+    if (values === null) return;
+    for (const alternative of alternativesOf(value)) {
+      if (!values.some((candidate) => patternOf(alternative)?.test(candidate)))
         this.add(
           "pattern_matches_nothing",
-          `${exposed.name} never has a ${label} like "${alternative}"; its values are ${domain.join(", ")}`,
+          `${exposed.name} never has a ${label} like "${alternative}"; ${listed(values)}`,
         );
     }
   }
@@ -325,10 +336,13 @@ class Walk {
       if (side.type === "vector" && GROWING.has(side.nature))
         this.add("raw_counter", `${tree.operator} on a raw counter; take its rate first`);
     }
+    this.#scaled(tree);
     if (SETS.has(tree.operator)) return this.#setOperation(tree, left, right);
     if (left.type === "vector" && right.type === "vector") this.#matched(tree, left, right);
     const measure = this.#combined(tree, left, right);
-    const vector = left.type === "vector" ? left : right;
+    const side = left.type === "vector" ? left : right;
+    // `group_left` brings labels, with their values, from the other side.
+    const vector = { ...side, values: new Map([...right.values, ...left.values]) };
     const joined =
       left.type === "vector" && right.type === "vector"
         ? resultLabels(tree.matching, left, right)
@@ -344,9 +358,18 @@ class Walk {
 
   #setOperation(tree: Tree & { kind: "binary" }, left: Shape, right: Shape): Shape {
     this.#matched(tree, left, right);
-    if (tree.operator === "or" && left.measure !== right.measure)
-      this.add("measure_mismatch", `${left.measure} or ${right.measure}`);
-    return { ...left, compared: left.compared };
+    if (tree.operator !== "or") return left;
+    if (left.measure !== right.measure) this.add("measure_mismatch", `${left.measure} or ${right.measure}`);
+    return { ...left, values: eitherValues(left.values, right.values) };
+  }
+
+  /** E10. */
+  #scaled({ operator, left, right }: Tree & { kind: "binary" }): void {
+    if (operator !== "*" && operator !== "/") return;
+    const factors = [left, right].flatMap((side) => (side.kind === "number" ? [side.value] : []));
+    for (const factor of factors)
+      if (!FACTORS.some((one) => one[0] === operator && one[1] === factor))
+        this.add("scaled", `"${operator} ${factor}" changes the unit, which no text can show`);
   }
 
   /** E6, labels. */
@@ -374,7 +397,7 @@ class Walk {
   /** E6 measures, and E7. */
   #combined(tree: Tree & { kind: "binary" }, left: Shape, right: Shape): Measure {
     if (tree.operator === "/") {
-      const ratio = this.#divided(tree.right, left, right);
+      const ratio = this.#divided(tree, left, right);
       if (ratio !== null) return ratio;
     }
     if (tree.operator === "-" && areTimestamps(left, right)) return "seconds";
@@ -385,10 +408,11 @@ class Walk {
   }
 
   /** What a quotient measures, or null where it keeps the dividend's measure. */
-  #divided(divisor: Tree, left: Shape, right: Shape): Measure | null {
+  #divided(tree: Tree & { kind: "binary" }, left: Shape, right: Shape): Measure | null {
     if (right.type === "vector" && !right.compared)
       this.add("ratio_without_floor", "the divisor may be 0; divide by (… > 0), or by a floor of traffic");
     if (left.type === "vector" && right.type === "vector") {
+      this.#parts(tree, left, right);
       const measure = measureOfRatio(left, right);
       if (measure === null)
         this.add(
@@ -398,8 +422,84 @@ class Walk {
       return measure ?? "none";
     }
     // Per cents by 100 are a share.
-    return left.measure === "percent" && isHundred(divisor) ? "ratio" : null;
+    return left.measure === "percent" && isHundred(tree.right) ? "ratio" : null;
   }
+
+  /** E9. */
+  #parts(tree: Tree & { kind: "binary" }, left: Shape, right: Shape): void {
+    const [parts, wholes] = [selectorsIn(tree.left), selectorsIn(tree.right)];
+    const [part, whole] = [parts[0], wholes[0]];
+    // Sums of several families have no one name.
+    if (part === undefined || whole === undefined || parts.length > 1 || wholes.length > 1) return;
+    const familyOf = (name: string): string => this.#names.get(name)?.family ?? name;
+    const [dividend, divisor] = [familyOf(part.name), familyOf(whole.name)];
+    if (left.nature === "sum_rate" && right.nature === "count_rate" && dividend !== divisor)
+      this.add("ratio_parts", `a mean of ${dividend} is divided by the count of ${divisor}`);
+    if (dividend === divisor && !isPartOf(left, right))
+      this.add("ratio_parts", `the dividend has series of ${dividend} that the divisor leaves out`);
+    if (LIMIT.test(dividend) && !LIMIT.test(divisor))
+      this.add("ratio_parts", `${dividend} is a limit: expected it as the divisor`);
+  }
+}
+
+/** The values of an open label that a matcher may name; `null`: any. What is left out says nothing about a value. */
+function namedFor(
+  { operator }: TreeMatcher,
+  { named }: { readonly named: readonly string[] | null },
+): readonly string[] | null {
+  return operator === "=" || operator === "=~" ? named : null;
+}
+
+function listed(values: readonly string[]): string {
+  return values.length === 0
+    ? "knowledge.namedValues lists no value of that label"
+    : `its values are ${values.join(", ")}`;
+}
+
+/** As Prometheus reads it: anchored; `null` when it is none. */
+function patternOf(text: string): RegExp | null {
+  try {
+    return new RegExp(`^(?:${text})$`);
+  } catch {
+    return null;
+  }
+}
+
+/** Each alternative of a plain list must hit: `a|b` with a misspelt b would otherwise pass. */
+function alternativesOf(pattern: string): readonly string[] {
+  return /^[\w:.|-]+$/.test(pattern) ? pattern.split("|") : [pattern];
+}
+
+/**
+ * The values of a label that matchers leave.
+ *
+ * @param matchers - of a selector.
+ * @param label - one of its labels.
+ * @param known - what the label can be.
+ * @returns fewer values where the set is closed and a matcher names some of them.
+ */
+export function keptValues(matchers: readonly TreeMatcher[], label: string, known: KnownValues): KnownValues {
+  if ("named" in known) return known;
+  return matchers
+    .filter((matcher) => matcher.label === label && !matcher.value.startsWith("$"))
+    .reduce<readonly string[]>((kept, matcher) => kept.filter((one) => isMatched(matcher, one)), known);
+}
+
+function isMatched({ operator, value }: TreeMatcher, candidate: string): boolean {
+  const isPattern = operator === "=~" || operator === "!~";
+  const hits = isPattern ? (patternOf(value)?.test(candidate) ?? false) : value === candidate;
+  return hits === (operator === "=" || operator === "=~");
+}
+
+/** Of what two sides of `or` have; a label is open where one side's is. */
+function eitherValues(left: Shape["values"], right: Shape["values"]): Shape["values"] {
+  return new Map(
+    [...left].map(([label, values]) => {
+      const others = right.get(label) ?? values;
+      if ("named" in values) return [label, values];
+      return [label, "named" in others ? others : [...new Set([...values, ...others])]];
+    }),
+  );
 }
 
 function labelsOfAggregation(tree: Tree & { kind: "aggregation" }, of: Shape): ReadonlySet<string> {
@@ -420,6 +520,26 @@ function measureOverRange(name: string, reads: "growing" | "gauge", { nature, me
   if (name === "changes") return "none";
   const unit = nature === "bucket" || nature === "count" ? "none" : measure;
   return reads === "gauge" || name === "increase" ? unit : rateOf(unit);
+}
+
+/** A family that says how much there may be. */
+const LIMIT = /_(?:capacity|limits?|size|max|wanted)(?:_|$)/;
+
+function selectorsIn(tree: Tree): readonly (Tree & { kind: "selector" })[] {
+  const found: (Tree & { kind: "selector" })[] = [];
+  walkTree(tree, (node) => {
+    if (node.kind === "selector") found.push(node);
+  });
+  return found;
+}
+
+/** Whether every value that the part can have is one of the whole's. */
+function isPartOf(part: Shape, whole: Shape): boolean {
+  return [...part.values].every(([label, values]) => {
+    const all = whole.values.get(label);
+    if (all === undefined || "named" in values || "named" in all) return true;
+    return values.every((value) => all.includes(value));
+  });
 }
 
 function isHundred(tree: Tree): boolean {

@@ -59,6 +59,9 @@ export interface PanelJson {
     readonly defaults?: {
       readonly unit?: string;
       readonly noValue?: string;
+      readonly mappings?: readonly {
+        readonly options?: Readonly<Record<string, { readonly text?: string }>>;
+      }[];
       readonly links?: readonly { readonly title?: string; readonly url?: string }[];
       readonly thresholds?: { readonly steps?: readonly { value: number | null; color?: string }[] };
     };
@@ -109,4 +112,16 @@ export function allPanels({
   readonly panels?: readonly PanelJson[] | undefined;
 }): readonly PanelJson[] {
   return panels.flatMap((panel) => [panel, ...(panel.panels ?? [])]);
+}
+
+/**
+ * The title of the column that a query of a table fills.
+ *
+ * @param panel - any.
+ * @param target - one of its queries.
+ * @returns the title; nothing outside tables.
+ */
+export function columnTitle(panel: PanelJson, target: TargetJson): string | undefined {
+  const field = (panel.targets ?? []).length === 1 ? "Value" : `Value #${target.refId ?? ""}`;
+  return (panel.transformations ?? []).flatMap(({ options }) => options?.renameByName?.[field] ?? [])[0];
 }

@@ -27,6 +27,8 @@ export type ProblemCode =
   | "recorded_series_exists"
   | "matcher_repeated"
   | "sum_of_shares"
+  | "ratio_parts"
+  | "scaled"
   // rules
   | "unreadable_file"
   | "rule_name"
@@ -66,6 +68,9 @@ export type ProblemCode =
   | "replicas_summed"
   | "order_word"
   | "panel_exchanged"
+  | "value_words"
+  | "panel_by"
+  | "panel_states"
   | "grid"
   | "panel_budget"
   | "panel_onward"

@@ -2,9 +2,9 @@
  * PromQL text to a small tree, by Prometheus's own grammar for editors (lezer-promql): a second
  * reading, independent of the combinators that wrote the text.
  *
- * The subset is what our files need: selectors, ranges, aggregations, calls, unary minus, binary
- * operators with matching, and
- * offsets. `@`, subqueries and syntax newer than Prometheus 2.42 are refused by name, since the oldest supported server would refuse them.
+ * The subset is what our files need: selectors, ranges, aggregations, calls, unary minus, and binary
+ * operators with matching. `@`, offsets, subqueries and syntax newer than Prometheus 2.42 are refused by name. The oldest supported
+ * server would refuse some of them, and no text shows that a value is of another time.
  *
  * Grafana's macros are no PromQL: `plainPromql` puts representative values in their place first.
  */
@@ -139,7 +139,6 @@ function build(node: SyntaxNode, text: string): Tree {
   const [first] = children;
   switch (node.name) {
     case "ParenExpr":
-    case "OffsetExpr":
       if (first === undefined) throw new Refusal("syntax", `nothing inside ${source(node)}`);
       return build(first, text);
     case "NumberDurationLiteral":
@@ -164,10 +163,7 @@ function build(node: SyntaxNode, text: string): Tree {
     case "BinaryExpr":
       return binaryOf(children, text);
     default:
-      throw new Refusal(
-        "outside_subset",
-        `${node.name} (${source(node)}) is not used here: Prometheus 2.42 may lack it`,
-      );
+      throw new Refusal("outside_subset", `${node.name} (${source(node)}) is not used here`);
   }
 }
 

@@ -5,6 +5,9 @@
  *   instance_model:x_seconds:p99_rate5m (recorded)     p99
  *   nodejs_eventloop_lag_p99_seconds (of others)       p99
  *   "that 95 % stay below", "p99.9"                    p95, p99.9
+ *
+ *   "95 % of gaps are smaller", "95th percentile"      p95
+ *   "the median", "one event in a hundred"             p50, p99
  */
 
 import { quantileName } from "../promql/operators.ts";
@@ -29,6 +32,22 @@ export function quantilesOf(tree: Tree): ReadonlySet<string> {
   return names;
 }
 
+/** Per cent that stay below, where one in so many does not. */
+const ONE_IN: Readonly<Record<string, string>> = {
+  ten: "90",
+  twenty: "95",
+  "a hundred": "99",
+  "a thousand": "99.9",
+};
+
+/** How texts write a quantile, with its per cent. */
+const PERCENTS: readonly RegExp[] = [
+  /\bp(\d{1,2}(?:\.\d+)?)\b/g,
+  /that (\d{1,2}(?:\.\d+)?) ?%/g,
+  /\b(\d{1,2}(?:\.\d+)?) ?% of [\w ]*(?:smaller|shorter|faster|less|fewer|below|at most)\b/g,
+  /\b(\d{1,2}(?:\.\d+)?)(?:st|nd|rd|th) (?:percentile|quantile)/g,
+];
+
 /**
  * The quantiles that a text speaks of.
  *
@@ -36,9 +55,12 @@ export function quantilesOf(tree: Tree): ReadonlySet<string> {
  * @returns names such as `p99`, each once.
  */
 export function quantilesIn(text: string): ReadonlySet<string> {
-  const marks = [
-    ...text.matchAll(/\bp(\d{1,2}(?:\.\d+)?)\b/g),
-    ...text.matchAll(/that (\d{1,2}(?:\.\d+)?) %/g),
-  ];
-  return new Set(marks.map(([, percent = ""]) => `p${percent}`));
+  const percents = PERCENTS.flatMap((pattern) =>
+    [...text.matchAll(pattern)].map(([, percent = ""]) => percent),
+  );
+  const shares = [...text.matchAll(/\b[Oo]ne [\w ]{1,40} in (ten|twenty|a hundred|a thousand)\b/g)].map(
+    ([, many = ""]) => ONE_IN[many] ?? "",
+  );
+  const marks = [...percents, ...shares, ...(/\b[Mm]edian\b/.test(text) ? ["50"] : [])];
+  return new Set(marks.map((percent) => `p${percent}`));
 }

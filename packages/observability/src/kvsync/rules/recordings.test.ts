@@ -6,9 +6,10 @@ import { expect, test } from "vitest";
 import { ALL_FAMILIES } from "../catalogue/families.ts";
 import { exposedNames } from "../../documents/exposed-names.ts";
 import { shapeOf } from "../../proof/expression-shape.ts";
+import { KVSYNC } from "../project.ts";
 import { RECORDING_GROUPS } from "./recordings.ts";
 
-const NAMES = exposedNames(ALL_FAMILIES);
+const NAMES = exposedNames(ALL_FAMILIES, KVSYNC.knowledge.namedValues);
 
 test("each recorded expression means what its types say, by the other parser", () => {
   for (const rule of RECORDING_GROUPS.flatMap(({ rules }) => rules)) {

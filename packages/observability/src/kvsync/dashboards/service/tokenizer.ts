@@ -129,7 +129,7 @@ export const TOKENIZER = row({
       title: "Chat templates against the engine",
       counts: "requests",
       shows:
-        "Conversations that were rendered in the daemon and compared with the remote tokenizer, per second, by model and outcome.",
+        "Conversations that were rendered in the daemon and compared with the remote tokenizer, per second, by tokenizer and outcome.",
       normal: "All agree. Nothing when no model has template: local.",
       width: 8,
       height: 8,

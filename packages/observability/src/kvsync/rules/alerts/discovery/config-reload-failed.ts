@@ -27,7 +27,7 @@ export const CONFIG_RELOAD_FAILED = alert({
     impact: "The list of engines stays as it was. A restart would fail with exit code 2.",
     diagnosis: [
       {
-        text: "Which replicas?",
+        text: "Which replicas have a stale file?",
         query: max(value(DISCOVERY_METRICS.state, { source: "file", state: "stale" }), ["instance"]).text,
       },
       {

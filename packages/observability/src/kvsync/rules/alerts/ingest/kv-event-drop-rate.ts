@@ -34,7 +34,7 @@ export const KV_EVENT_DROP_RATE = alert({
     impact: "The streams concerned lose the trust `exact`; gateways see fewer matches than there are.",
     diagnosis: [
       {
-        text: "Which reason, which engine?",
+        text: "Which reason, which engine? Drops that lose nothing are left out.",
         query: sum(rate(INGEST_METRICS.eventsDropped, "5m", lossy), ["pod", "reason"]).text,
       },
       {

@@ -31,7 +31,7 @@ export const KV_SYNC_CONNECTION_FAILURE = alert({
       "The index does not receive these engines' blocks. Lookups report the engines with trust unknown or stale.",
     diagnosis: [
       {
-        text: "Which engines?",
+        text: "Attempts to connect to which engines failed?",
         query: sum(rate(INGEST_METRICS.connections, "5m", { status: "failed" }), ["pod", "model"]).text,
       },
       {

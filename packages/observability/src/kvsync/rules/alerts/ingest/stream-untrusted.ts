@@ -38,7 +38,7 @@ export const STREAM_UNTRUSTED = alert({
     impact: "Lookups that involve this engine answer degraded or fallback.",
     diagnosis: [
       {
-        text: "Which trust?",
+        text: "Which streams are not exact, and which trust do they have?",
         query: sum(value(INGEST_METRICS.streamTrust, untrusted), ["pod", "trust"]).text,
       },
       {

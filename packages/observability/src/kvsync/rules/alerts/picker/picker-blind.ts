@@ -39,7 +39,7 @@ export const PICKER_BLIND = alert({
     impact: "Requests are spread by load. Prefill is computed again and time to first token rises.",
     diagnosis: [
       {
-        text: "For which reason?",
+        text: "For which reason are requests not decided by the index?",
         query: sum(rate(PICKER_METRICS.requests, "5m", { reason: { not: ["none"] } }), ["instance", "reason"])
           .text,
       },

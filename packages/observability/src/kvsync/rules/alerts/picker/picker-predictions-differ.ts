@@ -47,7 +47,7 @@ export const PICKER_PREDICTIONS_DIFFER = alert({
         query: sum(rate(PICKER_METRICS.promptChecks, "10m"), ["model", "outcome"]).text,
       },
       {
-        text: "Which streams are stale or partial, and why?",
+        text: "Which streams are not exact, and why?",
         query: sum(value(INGEST_METRICS.streamTrust, { trust: ["partial", "stale", "unknown"] }), [
           "pod",
           "trust",

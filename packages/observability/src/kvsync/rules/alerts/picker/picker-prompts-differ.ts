@@ -34,7 +34,7 @@ export const PICKER_PROMPTS_DIFFER = alert({
       "Lookups of this model find nothing, or too little. Requests are routed by the picker's own recent decisions and by load.",
     diagnosis: [
       {
-        text: "Which models?",
+        text: "Which models do the checked prompts name?",
         query: sum(rate(promptChecks, "10m", { outcome: ["agree", "differ"] }), ["model", "outcome"]).text,
       },
       {

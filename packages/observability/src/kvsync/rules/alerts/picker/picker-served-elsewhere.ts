@@ -32,11 +32,11 @@ export const PICKER_SERVED_ELSEWHERE = alert({
       "These requests compute their prefill again. An endpoint that did not serve three picks in a row is passed over for seconds.",
     diagnosis: [
       {
-        text: "Which endpoints are passed over?",
+        text: "At which replicas are endpoints in penalty?",
         query: max(value(PICKER_METRICS.endpoints, { state: "penalty" }), ["instance"]).text,
       },
       {
-        text: "Which of them take no request?",
+        text: "Which endpoints have no running request?",
         query: max(value(PICKER_METRICS.endpointLoad, { kind: "running" }), ["endpoint"]).text,
       },
       { text: "What does the picker know of them?", command: `${ask("/api/v1/picker")} | jq` },
