@@ -132,6 +132,54 @@ describe("the check of a tag", () => {
   });
 });
 
+describe("digests of the images that files name by tag", () => {
+  function digests(): { status: number | null; stdout: string; stderr: string } {
+    return spawnSync(process.execPath, [join(ROOT, "scripts", "image-digests.mjs")], {
+      encoding: "utf8",
+      env: { ...process.env, PATH: `${join(folder, "bin")}:${process.env["PATH"] ?? ""}` },
+    });
+  }
+
+  test("the check job asks for them, of registries only", () => {
+    const step = jobs.check.steps.find(({ run = "" }) => run.includes("image-digests.mjs"));
+    expect(step?.run).toMatch(/> \.cache\/images\.yaml$/);
+    standIn("docker", "printf 'sha256:%064d' 7");
+    expect(digests().status).toBe(0);
+    for (const call of readFileSync(join(folder, "calls"), "utf8").trimEnd().split("\n"))
+      expect(call).toMatch(
+        /^docker buildx imagetools inspect \S+\/\S+:\S+ --format \{\{\.Manifest\.Digest\}\}$/,
+      );
+  });
+
+  test.skipIf(!has("kubectl"))(
+    "as part of a kustomization they pin every image of the monitoring stack",
+    () => {
+      standIn("docker", "printf 'sha256:%064d' 7");
+      cpSync(join(ROOT, "infra", "kubernetes"), join(folder, "kubernetes"), { recursive: true });
+      const path = join(folder, "kubernetes", "monitoring", "kustomization.yaml");
+      writeFileSync(path, `${readFileSync(path, "utf8")}${digests().stdout}`);
+      const { status, stdout, stderr } = spawnSync("kubectl", ["kustomize", join(path, "..")], {
+        encoding: "utf8",
+        maxBuffer: 64 * 1024 * 1024,
+      });
+      expect([status, stderr]).toEqual([0, ""]);
+      const images = [...stdout.matchAll(/^\s+(?:- )?image: (\S+)$/gm)].map(([, image]) => image);
+      expect(images).toHaveLength(8);
+      for (const image of images) expect(image).toMatch(/^\S+\/\S+@sha256:0{63}7$/);
+    },
+  );
+
+  test("a tag that a registry lacks is named, and fails", () => {
+    standIn("docker", 'case $* in *loki*) echo "not found" >&2; exit 1 ;; esac; printf "sha256:%064d" 7');
+    const { status, stdout, stderr } = digests();
+    expect([status, stderr]).toEqual([
+      1,
+      expect.stringMatching(/^\S+\/loki:\S+ has no digest: not found\n$/),
+    ]);
+    expect(stdout).not.toContain("loki");
+  });
+});
+
 test.skipIf(!has("jq"))(
   "each tarball is published with provenance, and a repeated run leaves out those that are there",
   () => {
