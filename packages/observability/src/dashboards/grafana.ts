@@ -73,6 +73,7 @@ import type { Project } from "../project.ts";
 import { levelQuery } from "../signals/log-query.ts";
 import { logPanel } from "../signals/log-panel.ts";
 import { layOut, type Place } from "./layout.ts";
+import { noValueOf } from "./no-value.ts";
 import { type Dashboard, type Levels, type Panel, queriesOf, type Query, type StateName } from "./panel.ts";
 import { HERE, RATE } from "./scope.ts";
 import { GRAFANA_UNITS, unitOf } from "./unit.ts";
@@ -103,7 +104,14 @@ export interface PanelLink {
 export function grafanaDashboard(
   project: Pick<
     Project,
-    "name" | "title" | "generator" | "families" | "logSelector" | "drillDowns" | "dashboards"
+    | "name"
+    | "title"
+    | "generator"
+    | "families"
+    | "recordingGroups"
+    | "logSelector"
+    | "drillDowns"
+    | "dashboards"
   >,
   board: Dashboard,
   linksOf: (panel: Panel) => readonly PanelLink[],
@@ -165,12 +173,24 @@ function placedPanels(
               project,
               board,
               panel,
-              withExemplars(project, grafanaPanel(panel).id(panel.id).build()),
+              withExemplars(project, withNoValue(project, panel, grafanaPanel(panel).id(panel.id).build())),
             );
       (folded ?? top).push({ ...built, ...(links.length === 0 ? {} : { links }), gridPos: place });
     }
   }
   return top;
+}
+
+function withNoValue(
+  project: Pick<Project, "families" | "recordingGroups">,
+  panel: Exclude<Panel, { kind: "logs" }>,
+  built: GrafanaPanel,
+): GrafanaPanel {
+  const { defaults, overrides } = built.fieldConfig ?? { defaults: {}, overrides: [] };
+  return {
+    ...built,
+    fieldConfig: { defaults: { ...defaults, noValue: noValueOf(project, panel) }, overrides },
+  };
 }
 
 /** Has queries over time ask for the traces that a histogram keeps. */
@@ -322,18 +342,13 @@ interface CommonBuilder {
   description(description: string): this;
   datasource(datasource: DataSourceRef): this;
   withTarget(target: DataqueryBuilder): this;
-  noValue(text: string): this;
 }
-
-/** Where a series is absent because nothing of its kind has happened. "No data" would read as a fault. */
-const NO_VALUE = "none";
 
 function described<B extends CommonBuilder>(builder: B, panel: Panel): B {
   return builder
     .title(panel.title)
     .description(`${panel.shows}\n\nNormal: ${lowerFirst(panel.normal)}`)
-    .datasource(DATASOURCE)
-    .noValue(NO_VALUE);
+    .datasource(DATASOURCE);
 }
 
 function lowerFirst(text: string): string {

@@ -1301,6 +1301,20 @@ const MISTAKES: readonly Mistake[] = [
     "panel_onward",
   ],
   [
+    "a rate that reads as none while nothing happens",
+    OVERVIEW,
+    '"noValue": "0"',
+    '"noValue": "none"',
+    "panel_onward",
+  ],
+  [
+    "a rate that reads as 0 while nothing is scraped",
+    INGEST,
+    '"noValue": "not scraped"',
+    '"noValue": "0"',
+    "panel_onward",
+  ],
+  [
     "a line for each of a thousand engines",
     ENGINES,
     /topk\(20, (sum by \(pod\) .*)\)"/,

@@ -65,6 +65,7 @@ export function checkDashboards(artefacts: Artefacts, rules: CheckedRules): read
       new BoardCheck(path, board, rules, {
         variablesByUid,
         knowledge: artefacts.project.knowledge,
+        presets: new Map(artefacts.project.families.map(({ name, preset }) => [name, preset])),
         drillDowns: artefacts.project.drillDowns,
         hasStack: artefacts.project.stack !== null,
       }).run(),
@@ -81,6 +82,8 @@ interface BoardSurroundings {
   /** Variables of every dashboard, by uid. */
   readonly variablesByUid: ReadonlyMap<string, ReadonlySet<string>>;
   readonly knowledge: Knowledge;
+  /** How series of the project's own families begin, by name. */
+  readonly presets: ReadonlyMap<string, string>;
   /** Uid of the dashboard about one thing, by the label that names it. */
   readonly drillDowns: Readonly<Record<string, string>>;
   readonly hasStack: boolean;

@@ -18,7 +18,8 @@
  *  D20 The names of states are those that the project has for the values of the family. The title or description names what the
  *      unit counts, and no other time than a second.
  *  D17 Where every query keeps a label that has a dashboard of its own, each line, bar or cell leads to it.
- *  D14 A panel has a text for the case that nothing is there. With a stack it leads to the logs of its time, and to the traces
+ *  D14 A panel has a text for the case that nothing is there. It is 0 for a rate of series that begin with their first event. It is "not
+ *      scraped" for a rate of series that are always there, and none otherwise. With a stack it leads to the logs of its time, and to the traces
  *      when it shows how long something takes.
  */
 
@@ -45,6 +46,8 @@ const UNITS: Readonly<Record<Measure, readonly string[]>> = {
   bytes_per_second: ["binBps"],
 };
 
+const RATES: ReadonlySet<string> = new Set([...UNITS.per_second, ...UNITS.bytes_per_second]);
+
 /** The kinds of panel that every supported Grafana has. */
 const KINDS: ReadonlySet<string> = new Set([
   "timeseries",
@@ -66,6 +69,8 @@ export interface PanelSurroundings {
   readonly variablesByUid: ReadonlyMap<string, ReadonlySet<string>>;
   readonly rules: CheckedRules;
   readonly knowledge: Knowledge;
+  /** How series of the project's own families begin, by name. */
+  readonly presets: ReadonlyMap<string, string>;
   /** Uid of the dashboard about one thing, by the label that names it. */
   readonly drillDowns: Readonly<Record<string, string>>;
   /** Whether logs and traces are beside the metrics. */
@@ -158,11 +163,37 @@ class PanelCheck {
   #onward(): void {
     const { type, links = [], fieldConfig } = this.#panel;
     const { unit, noValue } = fieldConfig?.defaults ?? {};
-    if (!noValue) this.#found.add("panel_onward", "has no text for the case that nothing is there");
+    const absence = this.#absence(unit ?? "");
+    if (noValue !== absence)
+      this.#found.add(
+        "panel_onward",
+        `has "${noValue ?? ""}" for the case that nothing is there; expected ${absence}`,
+      );
     if (!this.#around.hasStack) return;
     const asked = links.flatMap(({ url = "" }) => exploredSource(url) ?? []);
     for (const source of type !== "table" && unit === "s" ? ["loki", "jaeger"] : ["loki"])
       if (!asked.includes(source)) this.#found.add("panel_onward", `has no link to ${source} at its time`);
+  }
+
+  /** D14: a rate reads as 0 only where it is one. */
+  #absence(unit: string): string {
+    if (!RATES.has(unit) || this.#panel.type === "table") return "none";
+    const { presets } = this.#around;
+    const { names, recordExpressions } = this.#around.rules;
+    const expressions = (this.#panel.targets ?? []).flatMap(({ expr = "" }) => [
+      plainPromql(expr),
+      ...[...recordExpressions].flatMap(([name, recorded]) => (expr.includes(name) ? [recorded] : [])),
+    ]);
+    const found = new Set<string>();
+    for (const expression of expressions) {
+      const { tree } = shapeOf(expression, names);
+      if (tree !== null)
+        walkTree(tree, (node) => {
+          if (node.kind === "selector") found.add(presets.get(names.get(node.name)?.family ?? "") ?? "");
+        });
+    }
+    if (found.has("zero is a fact")) return "not scraped";
+    return found.has("absent until known") ? "0" : "none";
   }
 
   /** D17. */
