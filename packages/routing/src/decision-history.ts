@@ -5,6 +5,8 @@
  *     record   prefix, tenant, until, older                numbered 1, 2, … in order of decision; four cells each, as a ring
  *     chain    newest record ─▶ older one ─▶ … ─▶ one that is not in the ring any more, or 0
  *     tenant   position + POSITIONS_MAX × how many workers left that position before
+ *     first    newest record of a first chunk, by some bits of its prefix, and from each such record the one before it:
+ *              a prompt is looked for only at the workers that were sent its beginning
  *
  * A chain has records whose prefixes and tenants have one hash. It leads from newer to older
  * records, and ends at the first number that the ring does not have. So a record leaves the ring
@@ -27,8 +29,10 @@
 import { POSITIONS_MAX, type RoutingRequest } from "./policy.ts";
 import { namePrefixes } from "./prompt-prefixes.ts";
 
-/** 2²⁰ chunks of 256 tokens: the prompts of 268 million tokens. About 40 MB. */
+/** 2²⁰ chunks of 256 tokens: the prompts of 268 million tokens. About 50 MB. */
 const CHUNKS_MAX: number = 2 ** 20;
+/** Beginnings of prompts that are told apart before any is looked for; a power of two. */
+const FIRSTS = 2 ** 14;
 /** Records that have room at first. */
 const ROOM_MIN = 1024;
 /** Cells of a record. */
@@ -51,6 +55,8 @@ export class DecisionHistory {
   /** Nothing was ever sent to a position from here on. */
   #end = 0;
   #records = new Records(ROOM_MIN);
+  /** Number of the newest record of a first chunk. */
+  readonly #firsts = new Float64Array(FIRSTS);
   /** Number of the oldest record that lives, and of the next one. */
   #oldest = 1;
   #next = 1;
@@ -100,6 +106,8 @@ export class DecisionHistory {
     const { prefixes, chunkTokens } = namePrefixes(request, this.#chunkTokens);
     this.#prompt = prefixes;
     let isFound = false;
+    const found = this.#matchByFirsts(matched, chunkTokens);
+    if (found !== "too_many") return found === "some";
     for (let position = 0; position < this.#end; position++) {
       if ((this.#lastUntil[position] ?? 0) <= nowSeconds) continue;
       const chunks = this.#chunksSent(this.#tenants[position] ?? position);
@@ -107,6 +115,29 @@ export class DecisionHistory {
       isFound ||= chunks > 0;
     }
     return isFound;
+  }
+
+  /**
+   * Looks only at workers that were sent the first chunk. Gives up where as many records have it as there are workers:
+   * looking at each worker once is faster then.
+   */
+  #matchByFirsts(matched: Float64Array, chunkTokens: number): "some" | "none" | "too_many" {
+    const [first = 0] = this.#prompt;
+    const { cells, olderFirsts, mask } = this.#records;
+    let found: "some" | "none" = "none";
+    let left = this.#end;
+    for (let number = this.#firsts[firstOf(this.#prompt)] ?? 0; number >= this.#oldest; left--) {
+      if (left === 0) return "too_many";
+      const at = RECORD_CELLS * (number & mask);
+      const tenant = cells[at + TENANT] ?? 0;
+      const position = tenant % POSITIONS_MAX;
+      if (cells[at + PREFIX] === first && this.#tenants[position] === tenant && matched[position] === 0) {
+        matched[position] = this.#chunksSent(tenant) * chunkTokens;
+        found = "some";
+      }
+      number = olderFirsts[number & mask] ?? 0;
+    }
+    return found;
   }
 
   /** Leading chunks of the prompt that were sent to a tenant. */
@@ -155,6 +186,11 @@ export class DecisionHistory {
     this.#end = Math.max(this.#end, position + 1);
     for (let chunk = 0; chunk < count; chunk++)
       this.#records.write(this.#next + chunk, prompt[chunk] ?? 0, tenant, until);
+    if (count > 0) {
+      const first = firstOf(prompt);
+      this.#records.olderFirsts[this.#next & this.#records.mask] = this.#firsts[first] ?? 0;
+      this.#firsts[first] = this.#next;
+    }
     this.#next += count;
   }
 
@@ -164,12 +200,13 @@ export class DecisionHistory {
   }
 
   #grow(): void {
-    const { cells, mask, room } = this.#records;
+    const { cells, olderFirsts, mask, room } = this.#records;
     this.#records = new Records(2 * room);
     for (let number = this.#oldest; number < this.#next; number++) {
       const at = RECORD_CELLS * (number & mask);
       const [prefix, tenant, until] = [cells[at + PREFIX], cells[at + TENANT], cells[at + UNTIL]];
       this.#records.write(number, prefix ?? 0, tenant ?? 0, until ?? 0);
+      this.#records.olderFirsts[number & this.#records.mask] = olderFirsts[number & mask] ?? 0;
     }
   }
 
@@ -185,6 +222,8 @@ class Records {
   readonly mask: number;
   /** A record in RECORD_CELLS neighbours: one search step reads one place of memory. */
   readonly cells: Float64Array;
+  /** Of a record of a first chunk: number of the one before it with the same bits. */
+  readonly olderFirsts: Float64Array;
   /** Number of the newest record, by chain. */
   readonly newest: Float64Array;
 
@@ -192,6 +231,7 @@ class Records {
     this.room = room;
     this.mask = room - 1;
     this.cells = new Float64Array(RECORD_CELLS * room);
+    this.olderFirsts = new Float64Array(room);
     this.newest = new Float64Array(room);
   }
 
@@ -211,6 +251,11 @@ class Records {
     cells[at + OLDER] = newest[chain] ?? 0;
     newest[chain] = number;
   }
+}
+
+/** Where the beginning of a prompt is counted: the low bits of a prefix are a hash's. */
+function firstOf([first = 0]: readonly number[]): number {
+  return first % FIRSTS;
 }
 
 /** A hash, of which any bits can be taken: prefixes are hashes themselves. */

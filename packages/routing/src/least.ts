@@ -2,7 +2,7 @@
  * Orders workers by a cost, fairly among equals. Most policies end with it.
  *
  * One worker is found per pass, so that asking for one draws random numbers exactly as a plain search
- * for the least does. Callers want a few of at most some hundred workers: a sort would not be faster.
+ * for the least does. Callers want a few workers: a sort would not be faster.
  */
 import type { RandomSource, WorkerView } from "./policy.ts";
 
@@ -10,7 +10,7 @@ import type { RandomSource, WorkerView } from "./policy.ts";
  * Writes the eligible workers of least cost, ascending.
  *
  * @param views - by position.
- * @param costOf - called for every eligible worker not yet placed, once per pass, in order.
+ * @param costOf - called for every eligible worker, once per pass, in order; the same in each pass.
  * @param random - decides between equals, and is drawn from only where there are some; `null`: the
  *   lower position wins.
  * @param into - receives positions; its length is how many are wanted.
@@ -43,9 +43,10 @@ function findLeast(
   let equals = 0;
   for (let position = 0; position < views.length; position++) {
     const view = views[position];
-    if (view?.isEligible !== true || placed.includes(position)) continue;
+    if (view?.isEligible !== true) continue;
     const cost = costOf(view, position);
-    if (cost > least) continue;
+    // Most workers cost more: few are looked up among those placed.
+    if (cost > least || placed.includes(position)) continue;
     const isEqual = cost === least && best >= 0;
     if (isEqual && random === null) continue;
     equals = isEqual ? equals + 1 : 1;

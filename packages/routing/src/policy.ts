@@ -25,7 +25,7 @@ export const TRUSTS = ["exact", "partial", "stale", "unknown"] as const;
 export type Trust = (typeof TRUSTS)[number];
 
 /** Most positions of a fleet. */
-export const POSITIONS_MAX = 1024;
+export const POSITIONS_MAX = 16_384;
 
 /**
  * One position of the fleet as a policy sees it for one request. Loads belong to the book, the match
