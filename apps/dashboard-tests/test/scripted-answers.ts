@@ -176,10 +176,17 @@ export function pickerAnswer(fleet: FleetScript, day: Day): unknown {
           ],
     open_picks: 0,
     expired_picks: 0,
+    missing_shards: [],
     decisions:
       day === "empty"
-        ? { index: 0, own: 0, load: 0, immediate: 0 }
-        : { index: 812_400, own: 44_100, load: isBad ? 390_000 : 61_800, immediate: isBad ? 310 : 0 },
+        ? { index: 0, degraded: 0, own: 0, load: 0, immediate: 0 }
+        : {
+            index: 812_400,
+            degraded: 0,
+            own: 44_100,
+            load: isBad ? 390_000 : 61_800,
+            immediate: isBad ? 310 : 0,
+          },
     reasons: day === "empty" ? {} : { no_match: 61_200, not_exact: isBad ? 328_000 : 600 },
     predictions:
       day === "empty"

@@ -246,7 +246,7 @@ export class Daemon {
     telemetry.exposition.beforeScrape(discovery.status.gauges(discovery.sources));
     if (found !== null) tellRestored(found, ingest.restored, metrics, log.write);
     goOnFrom(ingest.restored, { snapshots, registry, settings, discovery });
-    const shares = { index: ingest.index, board: boardMemory, registry };
+    const shares = { index: ingest.index, board: boardMemory, registry, shard };
     const picking = await pickerOf(settings, shares, dependencies, telemetry);
     const lookupThreads = await LookupThreads.start(settings, {
       ...shares,
@@ -437,7 +437,7 @@ function spanTaker(
 /** Starts the picker, if the settings want it: the only way in. */
 async function pickerOf(
   settings: Settings,
-  shares: Pick<PickerHostDependencies, "index" | "board" | "registry">,
+  shares: Pick<PickerHostDependencies, "index" | "board" | "registry" | "shard">,
   { picker }: DaemonDependencies,
   { metrics, log, announce, threadLine, level, tracing, exposition }: Telemetry,
 ): Promise<{ readonly picker: PickerHost | null; readonly pickerQuestions: PickerQuestions }> {

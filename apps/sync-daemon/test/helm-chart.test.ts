@@ -180,6 +180,14 @@ const EQUAL: readonly (readonly [components: readonly string[], values: Tree])[]
     },
   ],
   [["shards"], { shards: { enabled: true, seedSecret: "kvsync-seed" }, autoscaling: { enabled: false } }],
+  [
+    ["picker", "shards"],
+    {
+      picker: { enabled: true },
+      shards: { enabled: true, seedSecret: "kvsync-seed" },
+      autoscaling: { enabled: false },
+    },
+  ],
 ];
 /** The components change rights and rules, and leave the settings to whoever lists them. */
 const EQUAL_RIGHTS: readonly (readonly [component: string, settings: Tree])[] = [
@@ -308,15 +316,6 @@ describe.skipIf(!HAS_PROGRAMS && process.env["CI"] === undefined)(
       [
         /expected a Secret with the key seed/,
         { shards: { enabled: true }, autoscaling: { enabled: false } },
-        "kvsync",
-      ],
-      [
-        /the picker has the engines of its own shard only/,
-        {
-          shards: { enabled: true, seedSecret: "s" },
-          autoscaling: { enabled: false },
-          picker: { enabled: true },
-        },
         "kvsync",
       ],
       [

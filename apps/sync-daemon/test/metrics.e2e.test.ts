@@ -352,9 +352,9 @@ async function runPicking(): Promise<void> {
     traffic.open("{", {}, false);
     const broken = traffic.open("{}");
     broken.stream.write(Buffer.from([0, 0, 0, 0, 1, 0xff]));
-    const names = Object.values(PICKER_METRICS).map(({ name, kind }) =>
-      kind === "histogram" ? `${name}_count` : name,
-    );
+    const names = Object.values(PICKER_METRICS)
+      .filter(({ labels }) => !("shard_index" in labels))
+      .map(({ name, kind }) => (kind === "histogram" ? `${name}_count` : name));
     const checks = ["agree", "differ"].map(
       (outcome) => `${PICKER_METRICS.promptChecks.name}\\{.*outcome="${outcome}"\\}`,
     );
@@ -379,6 +379,28 @@ async function runPicking(): Promise<void> {
   }
 }
 
+/** A picker whose fleet has another shard, which is not there. */
+async function runSharded(): Promise<void> {
+  const engine = await TestEngine.start({ id: "engine-s" }, 30, { httpPort: 0 });
+  const port = await freePort();
+  const addresses = [`http://127.0.0.1:${port}`, `http://127.0.0.1:${await freePort()}`];
+  const daemon = await DaemonProcess.start({
+    engines: [PickerTraffic.entry(engine)],
+    shard: { index: 0, count: 2 },
+    picker: { ...PickerTraffic.settings(port), shards: { addresses } },
+  });
+  const traffic = new PickerTraffic(port);
+  try {
+    await until("the picker takes requests", () => traffic.isReady());
+    await traffic.request({ model: "test/model", prompt: [1, 2, 3] });
+    await scrape(daemon);
+  } finally {
+    traffic.close();
+    await daemon.end();
+    await engine.stop();
+  }
+}
+
 function hasFailedReplay(): boolean {
   const failed = new RegExp(`^${NAMESPACE}_kv_replay_requests_total\\{.*status="failed"\\} [1-9]`, "m");
   return scrapes.some((scraped) => failed.test(scraped));
@@ -397,6 +419,7 @@ beforeAll(async () => {
   await runSecured();
   await runTalkative();
   await runPicking();
+  await runSharded();
 }, RUNS_MS_MAX);
 
 test.each(CATALOGUE.map(({ name }) => [name]))(

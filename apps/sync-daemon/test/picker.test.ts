@@ -1,4 +1,4 @@
-/** The picker's decisions (K1 to K5 of picker/picker.ts) over a real daemon's index, with engines that publish real events. */
+/** The picker's decisions (K1 to K6 of picker/picker.ts) over a real daemon's index, with engines that publish real events. */
 import { AssertionError } from "@kvsync/core";
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 
@@ -11,6 +11,7 @@ import {
 } from "../src/picker/picker.ts";
 import type { CheckOutcome } from "../src/picker/prompt-check.ts";
 import { PromptLookup } from "../src/picker/prompt-lookup.ts";
+import type { ShardHolds, ShardQuestion } from "../src/picker/shard-lookups.ts";
 import type { BodyGap, Decision } from "../src/picker/session.ts";
 import type { TokenizeOutcome } from "../src/tokenizer/tokenize-outcome.ts";
 import type { TokenizeRequest } from "../src/tokenizer/tokenize-request.ts";
@@ -89,11 +90,12 @@ class Bench {
   readonly picker: Picker;
   #nextId = 1;
 
-  constructor(options: Partial<PickerOptions> = {}, tokenizer = true) {
+  constructor(options: Partial<PickerOptions> = {}, tokenizer = true, shards: PickerParts["shards"] = null) {
     const { reader, board, registry } = running.daemon;
     const lookup = new PromptLookup({ reader, board, registry, now: Date.now }, 1_000_000);
     const parts: PickerParts = {
       lookup,
+      shards,
       tokenizer: tokenizer
         ? {
             tokenize: (request) => {
@@ -207,6 +209,95 @@ describe("the picker", () => {
         await bench.ask(body, { headers: { "x-session-id": "t" }, subset: ADDRESSES.slice(1) }),
       )[0],
     ).toBe(ADDRESSES[1]);
+  });
+
+  describe("of a fleet with several shards", () => {
+    const asked: { readonly question: ShardQuestion; readonly deadlineMs: number }[] = [];
+    /** What the other shards answer. */
+    let answer: () => Promise<ShardHolds>;
+    const complete: ShardHolds = { rows: [], restTrusts: ["unknown", "exact"], missing: [] };
+
+    beforeEach(() => {
+      asked.length = 0;
+      answer = () => Promise.resolve(complete);
+      const ask = (question: ShardQuestion, deadlineMs: number): Promise<ShardHolds> => {
+        asked.push({ question, deadlineMs });
+        return answer();
+      };
+      bench = new Bench({ shard: { index: 0, count: 2 } }, true, { ask });
+    });
+
+    it("asks the others for the tokens under the model's name, and puts their rows beside its own", async () => {
+      const row = {
+        worker: "c",
+        dpRank: 0,
+        slowTokens: 0,
+        heldTokens: 200,
+        blockSize: 16,
+        trust: "exact",
+      } as const;
+      answer = () => Promise.resolve({ ...complete, rows: [{ ...row, matchedTokens: 200 }] });
+      const beganMs = performance.now();
+      const pick = await bench.ask({ model: "prod", prompt: PROMPT, cache_salt: "mine" });
+      expect(destinations(pick)[0]).toBe(ADDRESSES[2]);
+      expect(asked[0]?.question).toEqual({
+        model: "base",
+        loraName: null,
+        cacheSalt: "mine",
+        tokens: Uint32Array.from(PROMPT),
+      });
+      expect(asked[0]?.deadlineMs).toBeGreaterThanOrEqual(beganMs + OPTIONS.decisionMs);
+      expect(bench.reports).toMatchObject([{ basis: "index", reason: "none", heldTokens: 200 }]);
+    });
+
+    it("K6: names the shards that are missing, trusts the pick less, and compares no prediction of it", async () => {
+      answer = () => Promise.resolve({ ...complete, missing: [1, 3] });
+      const { id, decision } = await bench.ask({ model: "base", prompt: PROMPT });
+      expect(decision).toMatchObject({
+        answer: { facts: { worker: "b", decision: "degraded", trust: "partial", missing_shards: "1,3" } },
+      });
+      expect(bench.reports).toMatchObject([{ basis: "degraded", reason: "shard_missing", trust: "partial" }]);
+      bench.picker.cachedTokens(id, 0);
+      expect(bench.reported).toEqual([]);
+    });
+
+    it("asks nobody for what has no tokens, or tokens that are none", async () => {
+      await bench.ask({ model: "nothing", prompt: PROMPT });
+      await bench.ask({ model: "base", prompt: [1, -1] });
+      expect(asked).toEqual([]);
+      expect(bench.reports).toHaveLength(2);
+    });
+
+    it("decides nothing for a client that left while the shards were asked", async () => {
+      let tell: (holds: ShardHolds) => void = () => undefined;
+      answer = () => new Promise((resolve) => (tell = resolve));
+      const session = { id: 99, isWaiting: true, decide: () => expect.unreachable(), fail: () => undefined };
+      const body = Buffer.from(JSON.stringify({ model: "base", prompt: PROMPT }));
+      const headers = new Map([[":path", "/v1/completions"]]);
+      bench.picker.ask(session, { headers, body: [body], bodyBytes: body.length, gap: "none", subset: null });
+      session.isWaiting = false;
+      bench.picker.over(session, "client");
+      tell(complete);
+      await new Promise(setImmediate);
+      expect([asked.length, bench.reports, bench.picker.bookingCount]).toEqual([1, [], 0]);
+    });
+
+    it("keeps a prompt's own rows while another prompt is looked up", async () => {
+      const others: (() => void)[] = [];
+      answer = () =>
+        new Promise((resolve) =>
+          others.push(() => {
+            resolve(complete);
+          }),
+        );
+      const first = bench.ask({ model: "base", prompt: PROMPT });
+      const second = bench.ask({ model: "base", prompt: PROMPT.map((token) => token + 1) });
+      for (const tell of others) tell();
+      expect(destinations(await first)[0]).toBe(ADDRESSES[1]);
+      await second;
+      expect(bench.reports.map(({ heldTokens }) => heldTokens)).toEqual([HELD_TOKENS, 0]);
+      expect(asked.map(({ question }) => question.tokens[0])).toEqual([PROMPT[0], (PROMPT[0] ?? 0) + 1]);
+    });
   });
 
   it("looks up another prompt under a salt", async () => {

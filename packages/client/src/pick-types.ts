@@ -37,16 +37,18 @@ export interface RankedEndpoint {
 /** Where to send a request. It is booked until `endPick`, or until it expires. */
 export interface PickAnswer {
   id: string;
-  /** By what it was decided: the index, the picker's own recent decisions, or load alone. */
-  decision: "index" | "own" | "load";
+  /** By what it was decided: the index, the index without a shard, the picker's own recent decisions, or load alone. */
+  decision: "index" | "degraded" | "own" | "load";
   /** The engine of the first endpoint. */
   worker: string;
   trust: Trust;
   /** Tokens that count as held there. */
   matched_tokens: number;
   prompt_tokens: number;
-  /** Why the index was not used; `none` when it was. */
+  /** Why the index was not used, or not all of it; `none` when it was. */
   reason: string;
+  /** Shards that did not answer in time. */
+  missing_shards: number[];
   /** The picked one first, then those for retries. */
   endpoints: [RankedEndpoint, ...RankedEndpoint[]];
 }

@@ -18,16 +18,20 @@ export const ROUTING = {
   decisions: "Picks by decision",
   decisionNames: {
     index: "by the index",
+    degraded: "without a shard",
     own: "by own picks",
     load: "by load alone",
     immediate: "refused at once",
   },
   decisionHelp: {
     index: "The index knew who holds the prompt.",
+    degraded: "A shard of the index did not answer; the others knew.",
     own: "The picker sent the same beginning there lately.",
     load: "No endpoint was known to hold the prompt.",
     immediate: "No endpoint could take the request.",
   },
+  missingShards: (shards: readonly string[]): string =>
+    `No answer from shard **${shards.join(", ")}**: its engines count as engines without a match.`,
   noPicks: "The picker has handled no request since the daemon started.",
   reasons: "Why the index was not used",
   noReasons: "Each pick used the index.",

@@ -13,9 +13,15 @@ const REFRESH_MS = 2000;
 /** Shares above which something is wrong: those of the alerts PickerPredictionsDiffer and PickerBlind. */
 const DIFFERING_MAX = 0.25;
 const UNUSED_MAX = 0.5;
-const DECISIONS = ["index", "own", "load", "immediate"] as const;
+const DECISIONS = ["index", "degraded", "own", "load", "immediate"] as const;
 const STATES = ["not_ready", "penalty", "stale"] as const;
-const TONES = { index: "remote", own: "device", load: "disk", immediate: "host" } as const;
+const TONES = {
+  index: "remote",
+  degraded: "remote",
+  own: "device",
+  load: "disk",
+  immediate: "host",
+} as const;
 
 interface Endpoint {
   readonly endpoint: string;
@@ -37,6 +43,7 @@ interface PickerReport {
   readonly threads: readonly { readonly connections: number; readonly streams: number }[];
   readonly decisions: Readonly<Record<(typeof DECISIONS)[number], number>>;
   readonly reasons: Readonly<Record<string, number>>;
+  readonly missing_shards: readonly number[];
   readonly predictions: { readonly agree: number; readonly differ: number };
   readonly predicted_cached_tokens: number;
   readonly reported_cached_tokens: number;
@@ -144,7 +151,7 @@ function Figures(report: PickerReport): ComponentChildren {
   );
 }
 
-function Decisions({ decisions, reasons }: PickerReport): ComponentChildren {
+function Decisions({ decisions, reasons, missing_shards: missing }: PickerReport): ComponentChildren {
   const all = sumOf(decisions);
   const most = Math.max(...DECISIONS.map((name) => decisions[name]));
   const why = Object.entries(reasons)
@@ -153,7 +160,8 @@ function Decisions({ decisions, reasons }: PickerReport): ComponentChildren {
   return (
     <Panel title={ROUTING.decisions} isReady aside={ROUTING.since} empty={all === 0 ? ROUTING.noPicks : null}>
       <div class="pad">
-        {DECISIONS.map((name) => (
+        {/* A fleet of one daemon has no shard that could be missing. */}
+        {DECISIONS.filter((name) => name !== "degraded" || decisions[name] > 0).map((name) => (
           <BarRow
             key={name}
             name={<span title={ROUTING.decisionHelp[name]}>{ROUTING.decisionNames[name]}</span>}
@@ -163,6 +171,11 @@ function Decisions({ decisions, reasons }: PickerReport): ComponentChildren {
             tone={TONES[name]}
           />
         ))}
+        {missing.length === 0 ? null : (
+          <p>
+            <Rich text={ROUTING.missingShards(missing.map(String))} />
+          </p>
+        )}
         <h3>{ROUTING.reasons}</h3>
         {why.length === 0 ? <p class="muted">{ROUTING.noReasons}</p> : null}
         {why.map(([name, times]) => (

@@ -9,14 +9,18 @@
  * Not here: the list of changes (engine-changes.ts), and the order of batches (picker/engine-feed.ts).
  */
 
-import { type EngineDirectory, EngineNames, type RegisteredEngine } from "./engine-directory.ts";
+import { type EngineDirectory, EngineNames, NO_ENGINES, type RegisteredEngine } from "./engine-directory.ts";
+import type { Engine } from "./engine-entry.ts";
+import { NamesElsewhere } from "./names-elsewhere.ts";
 import { SlotIncarnations } from "./slot-incarnations.ts";
 
 /** News of one engine, as it is now. */
 export interface EngineChange {
   readonly id: string;
-  /** Null when it is gone. */
+  /** Null when it is gone, or another daemon's. */
   readonly registered: RegisteredEngine | null;
+  /** The entry of one that another shard follows; null otherwise. */
+  readonly elsewhere: Engine | null;
   /** Of its rank slots, in the order of the ranks. */
   readonly incarnations: readonly number[];
 }
@@ -29,6 +33,7 @@ interface Copied {
 /** See the header. */
 export class DirectoryCopy implements EngineDirectory {
   readonly #names = new EngineNames();
+  readonly #elsewhere = new NamesElsewhere();
   readonly #engines = new Map<string, Copied>();
   readonly #incarnations: SlotIncarnations;
 
@@ -39,7 +44,8 @@ export class DirectoryCopy implements EngineDirectory {
 
   /** Takes a batch. */
   apply(changes: readonly EngineChange[]): void {
-    for (const { id, registered, incarnations } of changes) {
+    for (const { id, registered, elsewhere, incarnations } of changes) {
+      this.#elsewhere.set(id, elsewhere);
       const before = this.#engines.get(id);
       if (before !== undefined) this.#names.remove(before.registered);
       this.#engines.delete(id);
@@ -49,9 +55,14 @@ export class DirectoryCopy implements EngineDirectory {
     }
   }
 
-  /** Engines that it knows. */
+  /** Engines that it knows, those of other shards left out. */
   get engineCount(): number {
     return this.#engines.size;
+  }
+
+  /** An engine of another shard; null for any other id. */
+  engineElsewhere(id: string): Engine | null {
+    return this.#elsewhere.engine(id);
   }
 
   /**
@@ -75,7 +86,7 @@ export class DirectoryCopy implements EngineDirectory {
 
   /** {@inheritDoc EngineDirectory.enginesOf} */
   enginesOf(model: string): ReadonlySet<RegisteredEngine> | null {
-    return this.#names.enginesOf(model);
+    return this.#names.enginesOf(model) ?? (this.#elsewhere.hasModel(model) ? NO_ENGINES : null);
   }
 
   /** {@inheritDoc EngineDirectory.enginesWithAlias} */
@@ -85,11 +96,14 @@ export class DirectoryCopy implements EngineDirectory {
 
   /** {@inheritDoc EngineDirectory.modelsWithAlias} */
   modelsWithAlias(alias: string): ReadonlySet<string> {
-    return this.#names.modelsWithAlias(alias);
+    return new Set([...this.#names.modelsWithAlias(alias), ...this.#elsewhere.modelsWithAlias(alias)]);
   }
 
   /** {@inheritDoc EngineDirectory.modelsWithAdapter} */
   modelsWithAdapter(loraName: string): ReadonlySet<string> {
-    return this.#names.modelsWithAdapter(loraName);
+    return new Set([
+      ...this.#names.modelsWithAdapter(loraName),
+      ...this.#elsewhere.modelsWithAdapter(loraName),
+    ]);
   }
 }

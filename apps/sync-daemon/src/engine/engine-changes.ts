@@ -3,7 +3,7 @@
  *
  *     registry ──onChange──▶ ids ──take──▶ each engine as it is now ──▶ directory-copy.ts
  *
- *  C1  Engines that were there before count as changed (engine-changes.test.ts "C1").
+ *  C1  Engines that were there before count as changed, those of other shards too (engine-changes.test.ts "C1").
  *  C2  Each engine is listed once, with what the registry has when the list is taken (engine-changes.test.ts "C2").
  *
  * Not here: the way to the thread (picker/engine-feed.ts, lookup-threads/lookup-threads.ts).
@@ -23,7 +23,8 @@ export class EngineChanges {
    */
   constructor(registry: EngineRegistry, changed: () => void = () => undefined) {
     this.#registry = registry;
-    this.#ids = new Set([...registry.engines()].map(({ engine }) => engine.id));
+    const followed = [...registry.engines()].map(({ engine }) => engine.id);
+    this.#ids = new Set([...followed, ...[...registry.elsewhere.engines()].map(({ id }) => id)]);
     registry.onChange((id) => {
       this.#ids.add(id);
       changed();
@@ -42,7 +43,7 @@ export class EngineChanges {
     const changes = [...this.#ids].map((id): EngineChange => {
       const registered = this.#registry.engine(id);
       const numbers = registered?.ranks.map(({ rankSlot }) => incarnations.of(rankSlot)) ?? [];
-      return { id, registered, incarnations: numbers };
+      return { id, registered, elsewhere: this.#registry.elsewhere.engine(id), incarnations: numbers };
     });
     this.#ids.clear();
     return changes;

@@ -209,12 +209,18 @@ export class EngineRegistry implements EngineDirectory {
   }
 
   /**
-   * Knows the names of engines that other daemons follow: a lookup means the same model here and there.
+   * Knows the engines that other daemons follow: a lookup means the same model here and there, and a
+   * picker sends requests to them.
    *
    * @param engines - all of them, in place of those before.
    */
   knowElsewhere(engines: readonly Engine[]): void {
-    this.#elsewhere.state(engines);
+    for (const id of this.#elsewhere.state(engines)) this.#tell(id);
+  }
+
+  /** The engines that other daemons follow. */
+  get elsewhere(): Pick<NamesElsewhere, "engine" | "engines"> {
+    return this.#elsewhere;
   }
 
   /**
@@ -247,7 +253,7 @@ export class EngineRegistry implements EngineDirectory {
   }
 
   /**
-   * Hears of every engine that comes or goes, by its id, from now on.
+   * Hears of every engine that comes or goes, here or elsewhere, by its id, from now on.
    *
    * @param listener - called at the change, which is done.
    */

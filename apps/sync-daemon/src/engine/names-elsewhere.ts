@@ -1,10 +1,11 @@
 /**
- * Names of engines that other daemons follow, so that a lookup means the same model at every shard
- * of a fleet.
+ * Engines that other daemons follow: their names, so that a lookup means the same model at every shard
+ * of a fleet, and their entries, so that a picker can send requests there.
  *
- *     engines of other shards ─▶ model, alias, adapter ─▶ models, each with its number of engines
+ *     engines of other shards ─┬─▶ model, alias, adapter ─▶ models, each with its number of engines
+ *                              └─▶ by id ─▶ entry
  *
- * Only names and numbers: a lookup costs nothing for engines that are followed elsewhere.
+ * A lookup costs nothing for engines that are followed elsewhere: it sees names and numbers only.
  */
 
 import type { Engine } from "./engine-entry.ts";
@@ -22,16 +23,46 @@ export class NamesElsewhere {
    * Takes all engines of other shards, in place of those before.
    *
    * @param engines - with ids of their own; one that did not change is best given as the same object.
+   * @returns the ids of those that came, went or changed.
    */
-  state(engines: readonly Engine[]): void {
+  state(engines: readonly Engine[]): readonly string[] {
+    const changed: string[] = [];
     const ids = new Set(engines.map(({ id }) => id));
-    for (const engine of this.#engines.values()) if (!ids.has(engine.id)) this.#remove(engine);
+    for (const id of this.#engines.keys()) if (!ids.has(id)) changed.push(id);
+    for (const id of changed) this.set(id, null);
     for (const engine of engines) {
-      const known = this.#engines.get(engine.id);
-      if (known === engine) continue;
-      if (known !== undefined) this.#remove(known);
-      this.#add(engine);
+      if (this.#engines.get(engine.id) === engine) continue;
+      this.set(engine.id, engine);
+      changed.push(engine.id);
     }
+    return changed;
+  }
+
+  /**
+   * Takes what is known of one engine, in place of what was known before.
+   *
+   * @param id - the engine's.
+   * @param engine - null when it is gone.
+   */
+  set(id: string, engine: Engine | null): void {
+    const known = this.#engines.get(id);
+    if (known !== undefined) this.#remove(known);
+    if (engine !== null) this.#add(engine);
+  }
+
+  /** An engine by its id; null for one that is not elsewhere. */
+  engine(id: string): Engine | null {
+    return this.#engines.get(id) ?? null;
+  }
+
+  /** All of them. */
+  engines(): IterableIterator<Engine> {
+    return this.#engines.values();
+  }
+
+  /** How many there are. */
+  get engineCount(): number {
+    return this.#engines.size;
   }
 
   /** Whether an engine elsewhere serves a model. */

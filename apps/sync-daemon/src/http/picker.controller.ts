@@ -45,8 +45,13 @@ export class PickerController {
   async explain(@Body() body: unknown): Promise<z.output<typeof pickExplanation>> {
     const reply = await this.#questions.ask({ kind: "explain", asked: readPick(body) });
     if (reply.kind !== "explained") throw refusalOf(reply);
-    const { promptTokens, reason } = reply.explanation;
-    return { prompt_tokens: promptTokens, reason, endpoints: rankedEndpoints(reply.explanation) };
+    const { promptTokens, reason, missingShards } = reply.explanation;
+    return {
+      prompt_tokens: promptTokens,
+      reason,
+      missing_shards: [...missingShards],
+      endpoints: rankedEndpoints(reply.explanation),
+    };
   }
 
   /**
@@ -61,8 +66,13 @@ export class PickerController {
     const reply = await this.#questions.ask({ kind: "pick", asked: readPick(body) });
     if (reply.kind !== "picked") throw refusalOf(reply);
     const { id, facts, explanation, endpoints } = reply;
-    const { reason } = explanation;
-    const rest = { id, reason, endpoints: rankedEndpoints(explanation, endpoints) };
+    const { reason, missingShards } = explanation;
+    const rest = {
+      id,
+      reason,
+      missing_shards: [...missingShards],
+      endpoints: rankedEndpoints(explanation, endpoints),
+    };
     return { ...(facts as unknown as Omit<z.output<typeof pickAnswer>, keyof typeof rest>), ...rest };
   }
 

@@ -12,6 +12,10 @@ const tokens = z.number().min(0);
 const trust = z.enum(TRUST_LEVELS);
 const dpRank = count.nullable().describe("It is null when all ranks of the engine are behind the endpoint.");
 
+const missingShards = z
+  .array(count)
+  .describe("Shards that did not answer in time; their engines count as engines without a match.");
+
 const terms = z
   .strictObject({
     held_tokens: tokens.describe("Counts as held: the greater of the next two."),
@@ -44,7 +48,8 @@ const ranked = z
 export const pickExplanation = z
   .strictObject({
     prompt_tokens: count,
-    reason: z.string().describe("Why the index was not used; none when it was."),
+    reason: z.string().describe("Why the index was not used, or not all of it; none when it was."),
+    missing_shards: missingShards,
     endpoints: z.array(ranked).describe("Best first."),
   })
   .meta({ id: "PickExplanation", description: "The ranking of all endpoints for a request." });
@@ -53,12 +58,15 @@ export const pickExplanation = z
 export const pickAnswer = z
   .strictObject({
     id: z.string().describe("To end the pick with."),
-    decision: z.enum(["index", "own", "load"]),
+    decision: z
+      .enum(["index", "degraded", "own", "load"])
+      .describe("degraded: by the index, without the engines of the missing shards."),
     worker: z.string().describe("The engine of the first endpoint."),
     trust,
     matched_tokens: count.describe("Tokens that count as held there."),
     prompt_tokens: count,
-    reason: z.string().describe("Why the index was not used; none when it was."),
+    reason: z.string().describe("Why the index was not used, or not all of it; none when it was."),
+    missing_shards: missingShards,
     endpoints: z.array(ranked).describe("The picked one first, then those for retries."),
   })
   .meta({ id: "PickAnswer", description: "Endpoints for a request. It is booked at the first." });
@@ -86,8 +94,11 @@ export const pickerReport = z
       .describe("The threads that pick, each with its share."),
     open_picks: count.describe("Open requests that were picked for over HTTP."),
     expired_picks: count.describe("Picks over HTTP that their routers did not end in time, since the start."),
-    decisions: z.strictObject({ index: count, own: count, load: count, immediate: count }),
-    reasons: z.record(z.string(), count).describe("Decisions without the index, by their reason."),
+    decisions: z.strictObject({ index: count, degraded: count, own: count, load: count, immediate: count }),
+    reasons: z
+      .record(z.string(), count)
+      .describe("Decisions without the index, or without a shard of it, by their reason."),
+    missing_shards: z.array(count).describe("Shards that had no answer when they were last asked."),
     predictions: z
       .strictObject({ agree: count, differ: count })
       .describe("Predictions that engines' own counts were compared with."),
@@ -161,6 +172,7 @@ export function pickerReportOf(status: PickerStatus): z.output<typeof pickerRepo
     expired_picks: status.expiredPicks,
     decisions: totals.decisions,
     reasons: totals.reasons,
+    missing_shards: [...status.missingShards],
     predictions: totals.predictions,
     predicted_cached_tokens: totals.predictedTokens,
     reported_cached_tokens: totals.reportedTokens,

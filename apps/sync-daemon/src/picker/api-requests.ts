@@ -125,7 +125,7 @@ export class ApiRequests {
       subset,
     };
     return new Promise((resolve) => {
-      let explanation: Explanation = { promptTokens: 0, reason: "none", ranking: [] };
+      let explanation: Explanation = { promptTokens: 0, reason: "none", missingShards: [], ranking: [] };
       const state = { isWaiting: true };
       const finish = (reply: PickReply): void => {
         state.isWaiting = false;

@@ -1,3 +1,4 @@
+import { shardOf } from "@kvsync/core";
 import { KvsyncPolicy, LoadBook } from "@kvsync/routing";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
@@ -325,6 +326,38 @@ describe("the endpoints", () => {
     expect(isShed()).toBe(true);
     all.update([THREE[0]!, engine("b", ["10.0.0.9:80"])]);
     expect(isShed()).toBe(false);
+  });
+
+  it("E10: of other shards have the trust of their shard's other ranks, where they have no row", () => {
+    const made = new EndpointFleet({ capacityTokens: 100_000, rankHeader: false, shardCount: 2 });
+    const names = Array.from({ length: 20 }, (_, n) => `e${n}`);
+    const [here = "", there = ""] = [0, 1].map((shard) => names.find((id) => shardOf(id, 2) === shard));
+    made.update([
+      engine(here, ["10.0.0.1:80"]),
+      engine(there, ["10.0.0.2:80"], 2),
+      { ...engine("silent", ["10.0.0.3:80"]), model: null },
+    ]);
+    expect([made.shardOf(here), made.shardOf(there), made.shardOf("nobody")]).toEqual([0, 1, null]);
+    const trusts = (more: Partial<PickRequest>): object =>
+      Object.fromEntries(
+        made.explain(request(more), 0).map(({ endpoint, trust }) => [endpoint.worker, trust]),
+      );
+    const holds = [hold(here, 0)];
+    expect(trusts({ holds, restTrusts: ["unknown", "stale"] })).toEqual({
+      [here]: "exact",
+      [there]: "stale",
+      silent: "unknown",
+    });
+    expect(trusts({ holds })).toMatchObject({ [there]: "unknown" });
+    // Of the two ranks behind its address the shard names the one that holds something.
+    const half = made.pick(
+      1,
+      request({ holds: [...holds, hold(there, 600)], restTrusts: ["unknown", "exact"] }),
+      1,
+      0,
+    );
+    expect(half).toMatchObject({ heldTokens: 300, isMean: true, trust: "exact" });
+    expect(workersOf(half)).toEqual([there]);
   });
 
   it("E5: forget their misses with the first pick that they serve", () => {

@@ -27,13 +27,15 @@
  *  E8  Sessions and adapters change the order of a pick, never who is eligible (endpoint-fleet.test.ts "E8").
  *  E9  A request is shed only when the engine of every eligible endpoint lately reported that it is full
  *      (endpoint-fleet.test.ts "E9").
+ *  E10 An endpoint of another shard without a row has the trust that its shard gave for the ranks without one. Its
+ *      ranks are those of its engine, also where the shard named only some of them (endpoint-fleet.test.ts "E10").
  *
  * An engine that publishes no events has no known model: it may be picked for every one.
  *
  * Not here: lookups and tokens, the gateway's protocol (session.ts), the costs (packages/routing), the looks at engines
  * (load-scrape.ts), where endpoints come from (pool-source.ts).
  */
-import { assert } from "@kvsync/core";
+import { assert, shardOf } from "@kvsync/core";
 import {
   type CostTerms,
   KvsyncPolicy,
@@ -96,12 +98,14 @@ export type PromptNames = Pick<RoutingRequest, "keys" | "keyWords" | "keyTokens"
 /** What a pick is made by. */
 export interface PickRequest {
   /** Null: any. */
-  readonly workers: ReadonlySet<string> | null;
+  readonly workers: Pick<ReadonlySet<string>, "has"> | null;
   /** Endpoints that the gateway allows; null: all. */
   readonly subset: readonly string[] | null;
   readonly promptTokens: number;
   readonly names: PromptNames;
   readonly holds: readonly RankHeld[];
+  /** By shard: the trust of ranks that `holds` does not have. Absent: it has all ranks there are. */
+  readonly restTrusts?: readonly Trust[] | undefined;
   /** Requests of one session prefer the endpoint that the last one had. Absent: none. */
   readonly session?: string | undefined;
   /** LoRA adapter that the engine needs for it; null or absent: none. */
@@ -163,6 +167,8 @@ export interface Explanation {
   readonly promptTokens: number;
   /** Why it is ranked without the index; `none` when it is ranked with it. */
   readonly reason: string;
+  /** Shards whose rows it lacks, ascending. */
+  readonly missingShards: readonly number[];
   /** Best first. */
   readonly ranking: readonly EndpointRanking[];
 }
@@ -218,6 +224,11 @@ export class EndpointFleet {
   readonly #positionsOf = new Map<string, number[]>();
   /** Of the last request: ranks that are behind each position, */
   readonly #ranksBehind = new Uint32Array(POSITIONS_MAX);
+  /** Ranks of the engine behind each position, named in the last request or not, */
+  readonly #rankCounts = new Uint32Array(POSITIONS_MAX);
+  /** and the shard that follows it. */
+  readonly #shards = new Uint32Array(POSITIONS_MAX);
+  readonly #shardCount: number;
   /** and the one of them that holds most; null where none holds anything. */
   readonly #bestRanks: (number | null)[] = [];
   /** What engines said last, by position; null when that is too long ago. */
@@ -234,11 +245,16 @@ export class EndpointFleet {
 
   /**
    * @param options - tokens of KV that an engine has room for; whether endpoints with several ranks take the
-   * header that names one.
+   * header that names one; shards of the fleet, 1 unless given.
    */
-  constructor(options: { readonly capacityTokens: number; readonly rankHeader: boolean }) {
+  constructor(options: {
+    readonly capacityTokens: number;
+    readonly rankHeader: boolean;
+    readonly shardCount?: number;
+  }) {
     this.#capacityTokens = options.capacityTokens;
     this.#rankHeader = options.rankHeader;
+    this.#shardCount = options.shardCount ?? 1;
   }
 
   /** The endpoints there are, by position. */
@@ -254,6 +270,12 @@ export class EndpointFleet {
   /** The endpoint of an address; null for another's. */
   endpointAt(address: string): Endpoint | null {
     return this.#byAddress.get(address) ?? null;
+  }
+
+  /** The shard that follows a worker; null for one without an endpoint. */
+  shardOf(worker: string): number | null {
+    const [position] = this.#positionsOf.get(worker) ?? [];
+    return position === undefined ? null : (this.#shards[position] ?? null);
   }
 
   /** The load of each endpoint, in order of their positions. */
@@ -314,6 +336,7 @@ export class EndpointFleet {
       if (known !== undefined) this.#put({ ...endpoint, position: known.position });
       else if (!this.#join(endpoint)) refused.push(address);
     }
+    this.#countRanks(engines);
     return refused;
   }
 
@@ -350,7 +373,7 @@ export class EndpointFleet {
       costs: [first, ...others].map(({ position }) => this.#policy.costAt(position)),
       basis: isIndexed ? "index" : this.#policy.isOwnMatch ? "own" : "load",
       heldTokens: view?.matchedTokens ?? 0,
-      isMean: first.dpRank === null && !this.#rankHeader && (this.#ranksBehind[first.position] ?? 0) > 1,
+      isMean: first.dpRank === null && !this.#rankHeader && this.#hasSeveralRanks(first.position),
       trust: view?.trust ?? "unknown",
       decision: this.#policy.decisionFor(first.position),
       rankToTell: this.#rankHeader && first.dpRank === null ? this.#bestRankAt(first.position) : null,
@@ -496,12 +519,18 @@ export class EndpointFleet {
     return endpoint;
   }
 
+  #countRanks(engines: readonly PoolEngine[]): void {
+    for (const { id, ranks } of engines)
+      for (const position of this.#positionsOf.get(id) ?? []) this.#rankCounts[position] = ranks.length;
+  }
+
   #join(endpoint: Omit<Endpoint, "position">): boolean {
     const free = this.#endpoints.indexOf(null);
     const position = free < 0 ? this.#endpoints.length : free;
     if (position >= POSITIONS_MAX) return false;
     this.#put({ ...endpoint, position });
     this.#health[position] = healthy();
+    this.#shards[position] = shardOf(endpoint.worker, this.#shardCount);
     this.#book.join(position, endpoint.address, this.#capacityTokens);
     this.#policy.join(position, this.#capacityTokens);
     return true;
@@ -553,20 +582,37 @@ export class EndpointFleet {
   }
 
   /** Writes what each endpoint holds into its view: what the best of its ranks holds. */
-  #writeMatches({ holds }: PickRequest): void {
+  #writeMatches({ holds, restTrusts }: PickRequest): void {
     this.#book.clearMatches();
     const { views } = this.#book;
     this.#ranksBehind.fill(0, 0, views.length);
     for (const hold of holds)
       for (const position of this.#positionsOf.get(hold.worker) ?? []) this.#writeHold(hold, position);
+    if (restTrusts !== undefined) this.#writeRestTrusts(restTrusts);
     if (this.#rankHeader) return;
     // The engine itself chooses among its ranks, when it cannot be told.
     for (let position = 0; position < views.length; position++) {
-      if ((this.#ranksBehind[position] ?? 0) < 2) continue;
+      if (!this.#hasSeveralRanks(position)) continue;
       const view = viewAt(views, position);
       view.matchedTokens *= 0.5;
       view.matchedSlowTokens *= 0.5;
     }
+  }
+
+  /** E10. An engine that publishes no events belongs to no shard. */
+  #writeRestTrusts(restTrusts: readonly Trust[]): void {
+    const { views } = this.#book;
+    for (let position = 0; position < views.length; position++) {
+      const isFollowed = (this.#endpoints[position]?.model ?? null) !== null;
+      if (!isFollowed || (this.#ranksBehind[position] ?? 0) > 0) continue;
+      viewAt(views, position).trust = restTrusts[this.#shards[position] ?? 0] ?? "unknown";
+    }
+  }
+
+  /** Whether the engine behind an endpoint has several ranks, of which the last request's holds have at least one. */
+  #hasSeveralRanks(position: number): boolean {
+    const isOne = (this.#endpoints[position]?.dpRank ?? null) !== null;
+    return !isOne && (this.#ranksBehind[position] ?? 0) > 0 && (this.#rankCounts[position] ?? 0) > 1;
   }
 
   /** Writes a rank's hold into the view of an endpoint of its worker, when it is the first or the greatest there. */

@@ -60,6 +60,32 @@ test("F2: the thread is told first of the engines that there were, and of the en
   expect(batches[1]?.pool?.engines).toEqual([]);
 });
 
+test("F3: engines of other shards are told, and are endpoints, until they are gone", async () => {
+  const { registry, batches, feed, register } = world();
+  const other = engineEntry.parse({
+    id: "other",
+    model: "m",
+    endpoint: "tcp://10.0.0.2:1",
+    http: ["10.0.0.2:1"],
+  });
+  registry.knowElsewhere([other]);
+  register(1);
+  await turn();
+  expect(batches[0]?.changes).toMatchObject([
+    { id: "other", registered: null, elsewhere: other },
+    { id: "e1", elsewhere: null },
+  ]);
+  expect(batches[0]?.pool?.engines.map(({ id }) => id)).toEqual(["e1", "other"]);
+  feed.taken();
+  registry.knowElsewhere([other]);
+  await turn();
+  expect(batches).toHaveLength(1);
+  registry.knowElsewhere([]);
+  await turn();
+  expect(batches[1]?.changes).toEqual([{ id: "other", registered: null, elsewhere: null, incarnations: [] }]);
+  expect(batches[1]?.pool?.engines.map(({ id }) => id)).toEqual(["e1"]);
+});
+
 test("F2: endpoints of a pool are told when they are known, whatever the engines' own addresses", async () => {
   const { batches, feed, register } = world(false);
   register(1);

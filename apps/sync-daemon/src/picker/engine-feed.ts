@@ -7,12 +7,14 @@
  *
  *  F1  At most one batch is on its way. The next one has each engine once (engine-feed.test.ts "F1").
  *  F2  A batch has what the registry has when it is sent (engine-feed.test.ts "F2").
+ *  F3  Engines of other shards are endpoints like those that are followed here (engine-feed.test.ts "F3").
  *
  * Not here: the copy in the thread (engine/directory-copy.ts).
  */
 
 import type { EngineChange } from "../engine/directory-copy.ts";
 import { EngineChanges } from "../engine/engine-changes.ts";
+import type { Engine } from "../engine/engine-entry.ts";
 import type { EngineRegistry } from "../engine/engine-registry.ts";
 import type { PoolEngine, PoolStanding } from "./endpoint-fleet.ts";
 
@@ -91,9 +93,9 @@ export class EngineFeed {
   }
 
   #ownPool(): PoolNews {
-    const engines = [...this.#registry.engines()]
-      .filter(({ engine }) => engine.http.length > 0)
-      .map(({ engine: { id, model, ranks, http } }) => ({
+    const engines = enginesIn(this.#registry)
+      .filter(({ http }) => http.length > 0)
+      .map(({ id, model, ranks, http }) => ({
         id,
         model,
         ranks: ranks.map(({ dpRank }) => ({ dpRank })),
@@ -101,4 +103,9 @@ export class EngineFeed {
       }));
     return { engines, standing: { notReady: 0, isStale: false } };
   }
+}
+
+/** Engines of the whole fleet: those that are followed here first. */
+function enginesIn(registry: EngineRegistry): readonly Engine[] {
+  return [...[...registry.engines()].map(({ engine }) => engine), ...registry.elsewhere.engines()];
 }

@@ -6,6 +6,7 @@
  * So a prompt is tokenized, looked up and decided in one way, over HTTP as for a gateway.
  */
 
+import { POSITIONS_MAX } from "@kvsync/routing";
 import { z } from "zod";
 
 import { jsonBody } from "../query/match-query.ts";
@@ -13,7 +14,7 @@ import { checkFields } from "../request/check-fields.ts";
 import { contradictory } from "../request/request-error.ts";
 
 /** Endpoints that one question may allow; as many as a picker can have. */
-const ENDPOINTS_MAX = 1024;
+const ENDPOINTS_MAX = POSITIONS_MAX;
 const ENDPOINTS_EXPECTED = `a list of at most ${ENDPOINTS_MAX} endpoints, each ip:port`;
 /** Outcomes in one report. */
 const OUTCOMES_MAX = 1000;

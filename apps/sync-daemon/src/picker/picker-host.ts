@@ -21,6 +21,7 @@ import type { MetricSlots, SlotAnnouncement } from "@kvsync/observability/slots"
 
 import { epochMs, sharedClockMs } from "../clock.ts";
 import type { EngineRegistry } from "../engine/engine-registry.ts";
+import type { FleetShard } from "../engine/fleet-shard.ts";
 import { StallWatch } from "../ingest/stall-watch.ts";
 import type { LogLine, WriteEvent } from "../log/log-line.ts";
 import { refuseUnsharedPort } from "../settings/shared-port.ts";
@@ -52,6 +53,8 @@ export interface PickerHostDependencies {
   readonly board: SharedArrayBuffer;
   readonly logLevel: SharedArrayBuffer;
   readonly registry: EngineRegistry;
+  /** The part of the fleet that the daemon follows. */
+  readonly shard: FleetShard;
   /** Is connected to the threads. */
   readonly questions: PickerQuestions;
   /** Of the main thread. */
@@ -129,11 +132,13 @@ export class PickerHost {
     const tls = new PickerTls(settings.picker, epochMs());
     const { sync, tokenizer, limits, picker, tracing } = settings;
     if (picker.threads > 1 && picker.port !== 0) await refuseUnsharedPort(picker);
-    const { index, board, logLevel, registry } = dependencies;
+    const { index, board, logLevel, registry, shard } = dependencies;
     const memory = ThreadBoard.memory(picker.threads);
     const common = {
       daemon: randomUUID(),
       picker,
+      shard: shard.isPart ? { index: shard.index, count: shard.count } : null,
+      reloadMs: settings.security.reload_seconds * 1000,
       index,
       board,
       incarnations: registry.incarnations.memory,

@@ -24,6 +24,10 @@ export interface PickerThreadSettings {
   /** Begins the id of each pick over HTTP: unlike that of all other threads. */
   readonly pickPrefix: string;
   readonly picker: PickerSettings;
+  /** The part of the fleet that this daemon follows; null for all of it. */
+  readonly shard: { readonly index: number; readonly count: number } | null;
+  /** Time between two looks whether files of tokens and authorities have changed. */
+  readonly reloadMs: number;
   readonly index: SharedPrefixIndex;
   readonly board: SharedArrayBuffer;
   /** Of the registry's rank slots (engine/slot-incarnations.ts). */

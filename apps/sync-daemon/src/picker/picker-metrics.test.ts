@@ -67,7 +67,7 @@ beforeEach(() => {
   const slots = new MetricSlots(CATALOGUE, "picker", (announcement) => {
     exposition.accept(announcement);
   });
-  metrics = new PickerMetrics(slots);
+  metrics = new PickerMetrics(slots, null, [2]);
 });
 
 /** The picker's samples, without the names' beginning. */
@@ -155,7 +155,7 @@ describe("the picker's metrics", () => {
     };
     expect(Object.fromEntries(Object.keys(expected).map((key) => [key, shown.get(key)]))).toEqual(expected);
     expect(metrics.totals).toEqual({
-      decisions: { index: 1, own: 0, load: 1, immediate: 0 },
+      decisions: { index: 1, degraded: 0, own: 0, load: 1, immediate: 0 },
       reasons: { late: 1 },
       servedElsewhere: 1,
       faults: 1,

@@ -18,6 +18,7 @@ import {
   PICKER_METRICS,
   PREDICTION_OUTCOMES,
   SCRAPE_OUTCOMES,
+  SHARD_OUTCOMES,
   SHARE_DROPS,
   STREAM_ENDS,
   STREAM_FAULTS,
@@ -33,7 +34,11 @@ import type { PickerWatch, PickReason, PickReport, PredictionReport } from "./pi
 import type { StreamFault } from "./picker-server.ts";
 import type { CheckOutcome } from "./prompt-check.ts";
 import type { SessionEnd } from "./session.ts";
+import type { ShardOutcome } from "./shard-lookups.ts";
 import type { ShareDrop } from "./shared-decisions.ts";
+
+/** Endpoints whose loads are gauges, as many as the catalogue's label takes. */
+const LOADS_MAX = 1024;
 
 /** How one thread of the picker stands, as its gauges show it. Those of several threads add up. */
 export interface PickerStanding {
@@ -83,6 +88,12 @@ interface ModelHandles {
   readonly reported: Counter;
 }
 
+/** Handles of one other shard. */
+interface ShardHandles {
+  readonly lookups: Readonly<Record<ShardOutcome, Counter>>;
+  readonly duration: Histogram;
+}
+
 /** See the header. */
 export class PickerMetrics implements PickerWatch {
   readonly #slots: MetricSlots;
@@ -99,6 +110,8 @@ export class PickerMetrics implements PickerWatch {
   readonly #faults: Readonly<Record<StreamFault, Counter>>;
   readonly #scrapes: Readonly<Record<ScrapeOutcome, Counter>>;
   readonly #shareDrops: Readonly<Record<ShareDrop, Counter>>;
+  /** By shard. */
+  readonly #shards: ReadonlyMap<number, ShardHandles>;
   readonly #gauges: GaugeSet;
   #isShowing = false;
   readonly #models = new Map<string, ModelHandles>();
@@ -116,8 +129,9 @@ export class PickerMetrics implements PickerWatch {
   /**
    * @param slots - of the picker's thread.
    * @param traces - hears of decisions too; null for nobody.
+   * @param shards - the other shards, which picks ask.
    */
-  constructor(slots: MetricSlots, traces: PickTraces | null = null) {
+  constructor(slots: MetricSlots, traces: PickTraces | null = null, shards: readonly number[] = []) {
     this.#slots = slots;
     this.#traces = traces;
     this.#gauges = new GaugeSet(slots);
@@ -132,6 +146,7 @@ export class PickerMetrics implements PickerWatch {
     this.#streamEnds = byKey(STREAM_ENDS, (end) => slots.counter(PICKER_METRICS.streamEnds, { end }));
     this.#faults = byKey(STREAM_FAULTS, (reason) => slots.counter(PICKER_METRICS.faults, { reason }));
     this.#scrapes = byKey(SCRAPE_OUTCOMES, (outcome) => slots.counter(PICKER_METRICS.scrapes, { outcome }));
+    this.#shards = new Map(shards.map((shard) => [shard, shardHandles(slots, String(shard))]));
     this.#shareDrops = byKey(SHARE_DROPS, (reason) => slots.counter(PICKER_METRICS.shareDrops, { reason }));
   }
 
@@ -204,6 +219,13 @@ export class PickerMetrics implements PickerWatch {
     this.#scrapes[outcome].inc();
   }
 
+  /** Another shard was asked for a pick. */
+  shardAsked(shard: number, outcome: ShardOutcome, seconds: number): void {
+    const handles = this.#shards.get(shard);
+    handles?.lookups[outcome].inc();
+    handles?.duration.observe(seconds);
+  }
+
   /** A message between pickers was not used. */
   shareDropped(reason: ShareDrop): void {
     this.#shareDrops[reason].inc();
@@ -269,6 +291,15 @@ export class PickerMetrics implements PickerWatch {
   }
 }
 
+function shardHandles(slots: MetricSlots, shard: string): ShardHandles {
+  return {
+    lookups: byKey(SHARD_OUTCOMES, (outcome) =>
+      slots.counter(PICKER_METRICS.shardLookups, { shard_index: shard, outcome }),
+    ),
+    duration: slots.histogram(PICKER_METRICS.shardDuration, { shard_index: shard }),
+  };
+}
+
 /** The totals of several threads. */
 export function sumOfTotals(parts: readonly PickerTotals[]): PickerTotals {
   return parts.reduce((sum, part) => added(sum, part) as PickerTotals, {} as PickerTotals);
@@ -295,7 +326,7 @@ async function addCommon(
   if (scrapeAgeSeconds !== null) add(PICKER_METRICS.scrapeAge, {}, scrapeAgeSeconds);
   for (const [state, count] of Object.entries(states) as [EndpointState, number][])
     add(PICKER_METRICS.endpoints, { state }, count);
-  for (const load of loads) {
+  for (const load of loads.slice(0, LOADS_MAX)) {
     const { address } = load.endpoint;
     add(PICKER_METRICS.endpointLoad, { endpoint: address, kind: "running" }, load.running);
     add(PICKER_METRICS.endpointLoad, { endpoint: address, kind: "waiting" }, load.waiting);
@@ -313,6 +344,7 @@ function possibleDecisions(): readonly (readonly [PickReport["basis"], PickReaso
   const picks = others.filter((reason) => !immediate.some((one) => one === reason));
   return [
     ["index", "none"],
+    ["degraded", "shard_missing"],
     ...picks.map((reason) => ["load", reason] as const),
     ...picks.map((reason) => ["own", reason] as const),
     ...immediate.map((reason) => ["immediate", reason] as const),

@@ -18,6 +18,8 @@ export interface PickerStatus {
   readonly endpoints: readonly EndpointLoad[];
   readonly states: Readonly<Record<EndpointState, number>>;
   readonly totals: PickerTotals;
+  /** Shards that had no answer when a thread last asked them, ascending. */
+  readonly missingShards: readonly number[];
   readonly openPicks: number;
   readonly expiredPicks: number;
   readonly threads: readonly ThreadStanding[];
@@ -34,6 +36,7 @@ export function statusOfAll(first: PickerStatus, others: readonly PickerStatus[]
   return {
     ...first,
     isReady: all.every(({ isReady }) => isReady),
+    missingShards: [...new Set(all.flatMap(({ missingShards }) => missingShards))].sort((a, b) => a - b),
     totals: sumOfTotals(all.map(({ totals }) => totals)),
     openPicks: all.reduce((sum, { openPicks }) => sum + openPicks, 0),
     expiredPicks: all.reduce((sum, { expiredPicks }) => sum + expiredPicks, 0),

@@ -4,6 +4,7 @@
  *
  *     engines ─▶ DirectoryCopy ─▶ PromptLookup ─┐
  *     index, board: shared memory ──────────────┤
+ *     ShardLookups: the other shards, over HTTP ┤
  *     tokenizer of its own ─────────────────────┴─▶ Picker ◀─ PickerServer ◀─ gateways
  *                                                     ▲
  *     PickerSharing: decisions of the other threads ──┘     the first thread alone: scrape, probes, bus, common gauges
@@ -41,6 +42,7 @@ import { PickerMetrics } from "./picker-metrics.ts";
 import { PickerServer } from "./picker-server.ts";
 import { PickerSharing } from "./picker-sharing.ts";
 import { PromptLookup } from "./prompt-lookup.ts";
+import { ShardLookups } from "./shard-lookups.ts";
 import { BEAT_MS, ThreadBoard } from "./thread-board.ts";
 import { ThreadChannel } from "./thread-channel.ts";
 
@@ -88,7 +90,10 @@ const board = new BoardReader(settings.board);
 const lookup = new PromptLookup(
   { reader, board, registry: directory, now: epochMs },
   settings.tokenization.limits.query_tokens,
-  (id, dpRank) => directory.isCurrent(id, dpRank),
+  {
+    isCurrent: (id, dpRank) => directory.isCurrent(id, dpRank),
+    elsewhere: (id) => directory.engineElsewhere(id),
+  },
 );
 /** Without one, no question to a tokenizer is made of a body, which costs as much as reading it. */
 const { sync, tokenizer: tokenizerSettings } = settings.tokenization;
@@ -114,7 +119,10 @@ const spans =
         random: Math.random,
       });
 const epochOffsetMs = (): number => epochMs() - sharedClockMs();
-const shown = new PickerMetrics(metrics, new PickTraces({ log, spans, epochOffsetMs }));
+const { shard } = settings;
+const others =
+  shard === null ? [] : options.shards.addresses.flatMap((_, i) => (i === shard.index ? [] : [i]));
+const shown = new PickerMetrics(metrics, new PickTraces({ log, spans, epochOffsetMs }), others);
 const threads = new ThreadBoard(settings.threads, settings.thread);
 const sharing = sharingOf(options.share);
 
@@ -135,11 +143,41 @@ function sharingOf(share: typeof options.share): PickerSharing | null {
   );
 }
 
+/** The other shards; null when this daemon follows the whole fleet. */
+const shards: ShardLookups | null = shard === null ? null : shardsOf(shard.index);
+const renewing =
+  shards === null
+    ? null
+    : setInterval(() => {
+        shards.renew();
+      }, settings.reloadMs);
+
+function shardsOf(own: number): ShardLookups {
+  return new ShardLookups(options.shards, own, {
+    watch: {
+      asked: (one, outcome, seconds) => {
+        shown.shardAsked(one, outcome, seconds);
+      },
+      missing: (one, reason, url) => {
+        log.write("picker_shard_missing", { shard: one, reason, url });
+      },
+      back: (one) => {
+        log.write("picker_shard_back", { shard: one });
+      },
+      unreadable: (setting, message) => {
+        log.write("picker_shards_file_refused", { setting, error: message });
+      },
+    },
+    shardOf: (worker) => picker.shardOf(worker),
+    now: sharedClockMs,
+  });
+}
+
 let hasEndpoints = false;
 let wasReady = false;
 /** Since the last standing, over all threads. */
 let lagMsMax = 0;
-const picker = new Picker(
+const picker: Picker = new Picker(
   {
     decisionMs: options.decision_timeout_ms,
     fallbacks: options.fallbacks,
@@ -149,9 +187,11 @@ const picker = new Picker(
     checkSample: options.check_sample,
     sessionHeader: options.session_header,
     shedObjectives: options.shed_objectives,
+    ...(shard !== null && { shard }),
   },
   {
     lookup,
+    shards,
     tokenizer: hasTokenizer ? { tokenize: async (request) => (await tokenizers).tokenize(request) } : null,
     watch: shown,
     isReady: () => threads.isServing(sharedClockMs()),
@@ -267,6 +307,7 @@ async function answerTo(
         isReady: picker.health("readiness") === "serving",
         endpoints: picker.loads,
         states: picker.states,
+        missingShards: shards?.missing ?? [],
         totals: shown.totals,
         openPicks: api.openCount,
         expiredPicks: api.expiredCount,
@@ -294,10 +335,16 @@ async function answerTo(
 async function stop(): Promise<void> {
   clearInterval(beating);
   clearInterval(showing);
+  if (renewing !== null) clearInterval(renewing);
   scrape?.load.stop();
   scrape?.pages.stop();
   await sharing?.stop();
-  await Promise.all([gateways.stop(), probes.stop(), tokenizers.then((opened) => opened.close())]);
+  await Promise.all([
+    gateways.stop(),
+    probes.stop(),
+    shards?.stop(),
+    tokenizers.then((opened) => opened.close()),
+  ]);
   // At once: a decision that is still awaited would look up in memory that the index has given to others, if the reader
   // was detached. The index does not outlive the daemon.
   process.exit(0);

@@ -1,8 +1,8 @@
 /**
  * Chooses an endpoint for each request, and follows the request to its end.
  *
- *     question ─▶ read ─▶ model ─▶ tokens ─┬─ in time ─▶ lookup ─┐
- *                                          └─ late, none ────────┴─▶ EndpointFleet.pick ─▶ answer
+ *     question ─▶ read ─▶ model ─▶ tokens ─┬─ in time ─▶ lookup ─▶ other shards, in time ─┐
+ *                                          └─ late, none ─────────────────────────────────┴─▶ EndpointFleet.pick ─▶ answer
  *     served, first token, usage, over ─▶ books, the prediction against the engine's count, prompt checks
  *
  *  K1  Every question gets one decision, at the latest `decisionMs` after it was asked (picker.test.ts "K1").
@@ -12,6 +12,8 @@
  *      (picker.test.ts "K3").
  *  K5  What fails in a decision ends its stream and no other, also when it fails while tokens are awaited
  *      (picker.test.ts "K5").
+ *  K6  A pick that lacks the rows of a shard is `degraded` at best and names the shard. Its trust is at most
+ *      `partial`, and its prediction is not compared (picker.test.ts "K6").
  *  K4  No text of a prompt leaves: not in answers, not to the watch (picker.test.ts "K4").
  *
  * Not here: connections (picker-server.ts), costs (packages/routing), the source of endpoints (its owner calls `update`).
@@ -54,6 +56,7 @@ import { newRequestId } from "./request-id.ts";
 import type { Decision, PickQuestion, SessionEnd } from "./session.ts";
 import { SharedDecisions, type SharingParts } from "./shared-decisions.ts";
 import type { ImmediateAnswer } from "./wire/ext-proc-codec.ts";
+import type { ShardHolds, ShardLookups } from "./shard-lookups.ts";
 import type { ServingStatus } from "./wire/health-codec.ts";
 
 /** Why a pick was made without the index, or why there is none; `none` when it was made with it. */
@@ -65,11 +68,15 @@ export type PickReason =
   | "late"
   | "tokens_unusable"
   | "index_unknown"
+  | "shard_missing"
   | NoPick;
+
+/** By what a pick was decided: `degraded` is by the index without the rows of a shard. */
+type ReportedBasis = PickBasis | "degraded";
 
 /** A decision, as it is counted. */
 export interface PickReport {
-  readonly basis: PickBasis | "immediate";
+  readonly basis: ReportedBasis | "immediate";
   readonly reason: PickReason;
   /** The first endpoint; null when there is no pick. */
   readonly endpoint: Endpoint | null;
@@ -133,6 +140,8 @@ export interface PickerParts {
   readonly isReady: () => boolean;
   /** Milliseconds, on a clock that never goes back. */
   readonly now: () => number;
+  /** The other shards of the fleet; absent when this daemon follows all of it. */
+  readonly shards?: Pick<ShardLookups, "ask"> | null;
   /** How other pickers of the fleet are told of decisions; absent when it has one picker. */
   readonly sharing?: SharingParts;
 }
@@ -152,6 +161,8 @@ export interface PickerOptions {
   readonly sessionHeader?: string | null;
   /** Objectives whose requests may be refused when all engines are full. */
   readonly shedObjectives?: readonly string[];
+  /** This daemon's shard, and how many there are; absent: it follows the whole fleet. */
+  readonly shard?: { readonly index: number; readonly count: number };
 }
 
 /** Names what a request is for, and by that its priority. */
@@ -230,6 +241,12 @@ interface Followed {
   isServed: boolean;
 }
 
+/** What is known of a request when it was looked up. */
+interface LookedFor extends Known {
+  /** When its tokens were there, or known to be none. */
+  readonly tokensMs: number;
+}
+
 /** What is known of a request when it is decided. */
 interface Known {
   readonly request: InferenceRequest;
@@ -247,6 +264,10 @@ interface Looked {
   readonly tokens: Uint32Array | null;
   readonly names: PromptNames;
   readonly promptTokens: number;
+  /** False for tokens that are none. */
+  readonly isUsable: boolean;
+  /** What other shards said; null when none was asked. */
+  readonly shards: ShardHolds | null;
 }
 
 /** See the header. */
@@ -265,7 +286,7 @@ export class Picker implements SessionHost {
   constructor(options: PickerOptions, parts: PickerParts) {
     this.#options = options;
     this.#parts = parts;
-    this.#fleet = new EndpointFleet(options);
+    this.#fleet = new EndpointFleet({ ...options, shardCount: options.shard?.count ?? 1 });
     const { lookup, watch, now, sharing } = parts;
     this.shared = sharing === undefined ? null : new SharedDecisions(this.#fleet, sharing);
     this.#check = new PromptCheck(options.checkSample, {
@@ -275,6 +296,11 @@ export class Picker implements SessionHost {
       },
       now,
     });
+  }
+
+  /** The shard that follows a worker; null for one without an endpoint. */
+  shardOf(worker: string): number | null {
+    return this.#fleet.shardOf(worker);
   }
 
   /** Requests that were picked for and are not over. */
@@ -389,18 +415,45 @@ export class Picker implements SessionHost {
   #decide(session: OpenSession, question: PickQuestion, known: Known): void {
     // A client that left while tokens were awaited must not stay behind in the policy's memory.
     if (!session.isWaiting) return;
-    const { request, served, tokens, askedMs } = known;
-    const nowMs = this.#parts.now();
+    const { request, served, tokens } = known;
+    const lookedFor = { ...known, tokensMs: this.#parts.now() };
     const looked = this.#look(request, served, tokens);
-    const { holds, promptTokens } = looked;
+    const { shards } = this.#parts;
+    if (shards === undefined || shards === null || served === null || looked.tokens === null) {
+      this.#finish(session, question, lookedFor, looked);
+      return;
+    }
+    // The lookup's memory is another prompt's by the time that the shards answer.
+    const kept = { ...looked, tokens: looked.tokens.slice(), names: keptNames(looked.names) };
+    const { model, loraName, cacheSalt } = served.question;
+    const deadlineMs = known.askedMs + this.#options.decisionMs;
+    shards
+      .ask({ model, loraName, cacheSalt, tokens: kept.tokens }, deadlineMs)
+      .then((held) => {
+        this.#finish(session, question, lookedFor, withShards(kept, held));
+      })
+      .catch((error: unknown) => {
+        failOrThrow(session, error);
+      });
+  }
+
+  /** Picks by what is known by now. */
+  #finish(session: OpenSession, question: PickQuestion, known: LookedFor, looked: Looked): void {
+    // It may have left while the shards were awaited.
+    if (!session.isWaiting) return;
+    const { served, askedMs, tokensMs } = known;
+    const { holds, promptTokens, isUsable } = looked;
+    const nowMs = this.#parts.now();
+    const missing = looked.shards?.missing ?? [];
     const asked = this.#asked(question, served, looked);
     if (session.explain !== undefined) {
       const ranking = this.#fleet.explain(asked, nowMs / 1000);
-      if (session.explain({ promptTokens, reason: known.reason, ranking }) === "leave") return;
+      const reason = known.reason === "none" && missing.length > 0 ? "shard_missing" : known.reason;
+      if (session.explain({ promptTokens, reason, missingShards: missing, ranking }) === "leave") return;
     }
     const outcome = this.#fleet.pick(session.id, asked, 1 + this.#options.fallbacks, nowMs / 1000);
     const lookedMs = this.#parts.now();
-    const told = session.decide(this.#answer(question, outcome, promptTokens));
+    const told = session.decide(this.#answer(question, outcome, promptTokens, missing));
     assert(told, "a session that waits takes its decision");
     const isPick = outcome.kind === "pick";
     if (isPick) {
@@ -409,12 +462,12 @@ export class Picker implements SessionHost {
     }
     const decidedMs = this.#parts.now();
     this.#parts.watch.decided({
-      ...pickOf(outcome),
-      reason: reasonOf(looked.isUsable ? known.reason : "tokens_unusable", holds, outcome),
+      ...pickOf(outcome, missing),
+      reason: reasonOf(isUsable ? known.reason : "tokens_unusable", looked, outcome),
       seconds: (decidedMs - askedMs) / 1000,
       times: {
         askedMs,
-        tokensMs: isTokenized(known) ? nowMs : null,
+        tokensMs: isTokenized(known) ? tokensMs : null,
         lookedMs: holds === null ? null : lookedMs,
         decidedMs,
       },
@@ -429,7 +482,7 @@ export class Picker implements SessionHost {
   #asked(
     question: PickQuestion,
     served: ServedModel | null,
-    { holds, names, promptTokens }: Looked,
+    { holds, names, promptTokens, shards }: Looked,
   ): PickRequest {
     return {
       workers: served?.workers ?? null,
@@ -437,6 +490,7 @@ export class Picker implements SessionHost {
       promptTokens,
       names,
       holds: holds ?? [],
+      restTrusts: shards?.restTrusts,
       session: this.#sessionOf(question),
       adapter: served?.question.loraName ?? null,
       isSheddable: this.#isSheddable(question),
@@ -465,32 +519,40 @@ export class Picker implements SessionHost {
       heldTokens,
       isMean,
     }: PickOutcome & { readonly kind: "pick" },
-    { holds, tokens, promptTokens }: Looked,
+    { holds, tokens, promptTokens, shards }: Looked,
   ): void {
     const followed: Followed = { askedMs, address, prediction: null, isServed: false };
     this.#followed.set(id, followed);
     if (served === null || tokens === null || holds === null) return;
     const blockSize = holds.find((hold) => hold.worker === worker)?.blockSize ?? null;
     // Of several prompts the engine reports one sum, and of ranks that it chooses among we know a mean.
-    if (basis === "index" && request.otherTokens === 0 && !isMean)
+    const isComplete = shards === null || shards.missing.length === 0;
+    if (basis === "index" && isComplete && request.otherTokens === 0 && !isMean)
       followed.prediction = {
         model: served.question.model,
         tokens: heldTokens,
         toleranceTokens: Math.max(DIFFERENCE_SHARE * promptTokens, DIFFERENCE_BLOCKS * (blockSize ?? 0)),
       };
-    this.#check.picked(id, { served, tokens, blockSize, server: { worker, dpRank } });
+    // A prompt is looked up again in memory, where the rows of this daemon's engines are.
+    if (this.#isOwn(worker)) this.#check.picked(id, { served, tokens, blockSize, server: { worker, dpRank } });
   }
 
-  /** What is known of the prompt: by its tokens, or by the bytes of its body. `isUsable` is false for tokens that are none. */
+  #isOwn(worker: string): boolean {
+    const { shard } = this.#options;
+    return shard === undefined || this.#fleet.shardOf(worker) === shard.index;
+  }
+
+  /** What is known of the prompt here: by its tokens, or by the bytes of its body. */
   #look(
     { bytes, estimatedTokens, otherTokens }: InferenceRequest,
     served: ServedModel | null,
     tokens: Uint32Array | readonly unknown[] | null,
-  ): Looked & { readonly isUsable: boolean } {
+  ): Looked {
     const holds = served === null || tokens === null ? null : this.#parts.lookup.holds(served, tokens);
     if (tokens === null || holds === null) {
       const isUsable = tokens === null || served === null;
-      return { holds, tokens: null, names: bodyNames(bytes), promptTokens: estimatedTokens, isUsable };
+      const names = bodyNames(bytes);
+      return { holds, tokens: null, names, promptTokens: estimatedTokens, isUsable, shards: null };
     }
     // No copy: nothing else is looked up before the pick is made.
     const { lookup } = this.#parts;
@@ -501,12 +563,19 @@ export class Picker implements SessionHost {
       names: lookup.namesOf(length),
       promptTokens: length + otherTokens,
       isUsable: true,
+      shards: null,
     };
   }
 
-  #answer(question: PickQuestion, outcome: PickOutcome, promptTokens: number): Decision {
+  #answer(
+    question: PickQuestion,
+    outcome: PickOutcome,
+    promptTokens: number,
+    missing: readonly number[],
+  ): Decision {
     if (outcome.kind !== "pick") return { kind: "immediate", answer: unavailable(outcome.kind) };
-    const { endpoints, basis, heldTokens, trust, rankToTell } = outcome;
+    const { endpoints, heldTokens, rankToTell } = outcome;
+    const { basis, trust } = pickOf(outcome, missing);
     const setHeaders: [string, string][] = [];
     if (!question.headers.has("x-request-id"))
       setHeaders.push(["x-request-id", newRequestId(Math.floor(epochMs()))]);
@@ -517,6 +586,7 @@ export class Picker implements SessionHost {
       prompt_tokens: promptTokens,
       trust,
       decision: basis,
+      ...(missing.length > 0 && { missing_shards: missing.join(",") }),
     };
     const destination = endpoints.map(({ address }) => address).join(",");
     const leaves = !this.#options.followsResponses;
@@ -611,6 +681,11 @@ function questionOf(
   }
 }
 
+/** The rows of all shards: each has its own workers' (A2 of shard-answer.ts). */
+function withShards(looked: Looked, shards: ShardHolds): Looked {
+  return { ...looked, holds: [...(looked.holds ?? []), ...shards.rows], shards };
+}
+
 /** Whether a tokenizer gave the tokens. */
 function isTokenized({ tokens, request }: Known): boolean {
   return tokens !== null && request.prompt?.kind === "text";
@@ -619,10 +694,14 @@ function isTokenized({ tokens, request }: Known): boolean {
 /** What a report has of a pick, or of none. */
 function pickOf(
   outcome: PickOutcome,
+  missing: readonly number[],
 ): Pick<PickReport, "basis" | "endpoint" | "trust" | "heldTokens" | "costs"> {
   if (outcome.kind !== "pick")
     return { basis: "immediate", endpoint: null, trust: "unknown", heldTokens: 0, costs: [] };
-  const { basis, endpoints, trust, heldTokens, costs } = outcome;
+  const { endpoints, heldTokens, costs } = outcome;
+  const isIncomplete = missing.length > 0;
+  const basis = isIncomplete && outcome.basis === "index" ? "degraded" : outcome.basis;
+  const trust = isIncomplete && outcome.trust === "exact" ? "partial" : outcome.trust;
   return { basis, endpoint: endpoints[0], trust, heldTokens, costs };
 }
 
@@ -634,8 +713,9 @@ function callerOf({ headers }: PickQuestion): Pick<PickReport, "requestId" | "tr
   };
 }
 
-function reasonOf(reason: PickReason, holds: readonly RankHeld[] | null, outcome: PickOutcome): PickReason {
+function reasonOf(reason: PickReason, { holds, shards }: Looked, outcome: PickOutcome): PickReason {
   if (outcome.kind !== "pick") return outcome.kind;
+  if (reason === "none" && shards !== null && shards.missing.length > 0) return "shard_missing";
   return reason === "none" && holds !== null && outcome.basis !== "index" ? "index_unknown" : reason;
 }
 
@@ -647,6 +727,11 @@ function bodyNames(body: Buffer): PromptNames {
   const keys = isAligned ? new Uint32Array(buffer, byteOffset, count) : new Uint32Array(count);
   if (!isAligned) new Uint8Array(keys.buffer).set(body.subarray(0, 4 * count));
   return { keys, keyWords: 1, keyTokens: 1 };
+}
+
+/** Names that stay when the next prompt is looked up. */
+function keptNames(names: PromptNames): PromptNames {
+  return { ...names, keys: names.keys.slice() };
 }
 
 /** OpenAI's error object. */

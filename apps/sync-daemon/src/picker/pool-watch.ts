@@ -38,7 +38,7 @@ export function watchPool(
   const source = new PoolSource(
     { name, namespace, group, credentials, times: watchTimes(kubernetes) },
     {
-      engineOf: (id) => registry.engine(id)?.engine ?? null,
+      engineOf: (id) => registry.engine(id)?.engine ?? registry.elsewhere.engine(id),
       listener: {
         changed: (engines, standing) => {
           changed({ engines, standing });

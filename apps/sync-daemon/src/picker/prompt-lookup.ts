@@ -7,6 +7,7 @@
  */
 import { DIGEST_WORDS } from "@kvsync/core";
 
+import type { Engine } from "../engine/engine-entry.ts";
 import { RequestError } from "../request/request-error.ts";
 import { heldByRank, type MatchDependencies, type RankHeld } from "../query/match.ts";
 import type { QuestionFields } from "../query/match-query.ts";
@@ -22,7 +23,19 @@ export interface ServedModel {
   readonly question: QuestionFields;
   /** The name to ask a tokenizer by: the adapter's where there is one. */
   readonly tokenizerModel: string;
-  readonly workers: ReadonlySet<string>;
+  /** The engines that take its requests, those of other shards too. */
+  readonly workers: Pick<ReadonlySet<string>, "has">;
+}
+
+/** What differs where a list of engines lags behind, and where other shards have engines. */
+export interface LookupParts {
+  /**
+   * Whether what was found at a rank's slot is the rank's. Asked after the lookup, where the list of
+   * engines may be older than the index (directory-copy.ts).
+   */
+  readonly isCurrent?: (worker: string, dpRank: number) => boolean;
+  /** The entry of an engine that another shard follows; null for any other id. */
+  readonly elsewhere?: (id: string) => Engine | null;
 }
 
 /** See the header. One per reader, whose memory it writes. */
@@ -30,21 +43,18 @@ export class PromptLookup {
   readonly #dependencies: MatchDependencies;
   readonly #tokensMax: number;
   readonly #isCurrent: (worker: string, dpRank: number) => boolean;
+  readonly #elsewhere: (id: string) => Engine | null;
 
   /**
    * @param dependencies - reader, board, engines and clock, as lookups over HTTP have them.
    * @param tokensMax - longest prompt that is looked up.
-   * @param isCurrent - whether what was found at a rank's slot is the rank's. Asked after the lookup, where the list of
-   *   engines may be older than the index (engine/directory-copy.ts).
+   * @param parts - see LookupParts.
    */
-  constructor(
-    dependencies: MatchDependencies,
-    tokensMax: number,
-    isCurrent: (worker: string, dpRank: number) => boolean = () => true,
-  ) {
+  constructor(dependencies: MatchDependencies, tokensMax: number, parts: LookupParts = {}) {
     this.#dependencies = dependencies;
     this.#tokensMax = tokensMax;
-    this.#isCurrent = isCurrent;
+    this.#isCurrent = parts.isCurrent ?? (() => true);
+    this.#elsewhere = parts.elsewhere ?? (() => null);
   }
 
   /**
@@ -65,7 +75,14 @@ export class PromptLookup {
         topK: null,
         includeUnmatched: true,
       };
-      const workers = new Set([...engines].map(({ engine }) => engine.id));
+      const here = new Set([...engines].map(({ engine }) => engine.id));
+      // An alias selects the engines that have it (M1 of model-name.ts).
+      const alias = name === model || name === loraName ? null : name;
+      const isElsewhere = (id: string): boolean => {
+        const engine = this.#elsewhere(id);
+        return engine?.model === model && (alias === null || engine.aliases.includes(alias));
+      };
+      const workers = { has: (id: string): boolean => here.has(id) || isElsewhere(id) };
       return { question, tokenizerModel: loraName ?? model, workers };
     } catch (error) {
       if (error instanceof RequestError) return null;

@@ -63,7 +63,17 @@ test.each([
   [
     "K7",
     { shard: { index: "ordinal", count: 2 }, picker: { enabled: true, port: 0, health_port: 0 } },
-    "picker.enabled: true is not usable; expected false, since shard.count is 2",
+    "picker.shards.addresses: is missing; expected the addresses of all shards by index, as many as shard.count, which is 2",
+  ],
+  [
+    "K7",
+    { picker: { enabled: true, port: 0, shards: { addresses: ["http://a:1", "http://b:1"] } } },
+    "expected the addresses of all shards by index, as many as shard.count, which is 1",
+  ],
+  [
+    "K7",
+    { shard: { count: 2 }, picker: { shards: { addresses: ["http://a:1", ["http://b:1", "http://a:1"]] } } },
+    "expected each address once; http://a:1 is there twice",
   ],
 ])("%s: settings that exclude each other are refused: %j", (_number, settings, expected) => {
   expect(linesOf(settings).join("\n")).toContain(expected);

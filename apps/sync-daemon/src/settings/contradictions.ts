@@ -9,7 +9,7 @@
  *  K5  A seed comes from a file only where it is secret.
  *  K6  A shard that may take snapshots has a seed that other shards have, too. Rows of another seed
  *      mean nothing, and a change of shard.count would begin cold.
- *  K7  The picker decides over all engines, and a shard has its own only.
+ *  K7  The picker of a shard has the addresses of all shards, each of one shard only.
  */
 
 /** The settings of which some exclude each other. */
@@ -20,6 +20,7 @@ interface Related {
     readonly host: string;
     readonly port: number;
     readonly health_port: number;
+    readonly shards: { readonly addresses: readonly (readonly string[])[] };
   };
   readonly shard: { readonly index: number | "ordinal"; readonly count: number };
   readonly index: { readonly prefix_hashes: "secret" | "public"; readonly seed_file: string | null };
@@ -66,6 +67,7 @@ export function refuseContradictions(
   }
   refuseSharedPorts(settings, refuse);
   refuseLoneShards(settings, refuse);
+  refusePickersOfParts(settings, refuse);
   if (kubernetes.namespace_selector !== null && kubernetes.namespaces.length > 0)
     refuse(
       ["discovery", "kubernetes", "namespace_selector"],
@@ -73,8 +75,22 @@ export function refuseContradictions(
     );
 }
 
+/** K7. */
+function refusePickersOfParts(
+  { shard, picker }: Related,
+  refuse: (path: readonly string[], expected: string) => void,
+): void {
+  const path = ["picker", "shards", "addresses"];
+  const { addresses } = picker.shards;
+  if (picker.enabled === true && addresses.length !== shard.count && shard.count + addresses.length > 1)
+    refuse(path, `the addresses of all shards by index, as many as shard.count, which is ${shard.count}`);
+  const all = addresses.flat();
+  const twice = all.find((url, i) => all.indexOf(url) < i);
+  if (twice !== undefined) refuse(path, `each address once; ${twice} is there twice`);
+}
+
 function refuseLoneShards(
-  { shard, index, snapshot, picker }: Related,
+  { shard, index, snapshot }: Related,
   refuse: (path: readonly string[], expected: string) => void,
 ): void {
   const { prefix_hashes: hashes, seed_file: seedFile } = index;
@@ -87,11 +103,6 @@ function refuseLoneShards(
     refuse(
       ["index", "seed_file"],
       "a file that all shards have, since shard.count is above 1 and snapshot.warm_from is set; or index.prefix_hashes: public",
-    );
-  if (picker.enabled === true)
-    refuse(
-      ["picker", "enabled"],
-      `false, since shard.count is ${shard.count}: the picker has the engines of its own shard only. Gateways ask all shards with @kvsync/client`,
     );
 }
 

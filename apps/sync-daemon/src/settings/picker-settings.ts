@@ -6,6 +6,7 @@
 
 import { z } from "zod";
 
+import { pickerShardsSection } from "./picker-shards-settings.ts";
 import { isLoopback } from "./security-settings.ts";
 import { flag, integer, SETTING_FACTS, section, text } from "./setting-field.ts";
 
@@ -123,6 +124,7 @@ export const pickerSection = section({
         "Values of x-gateway-inference-objective with a priority below 0: their requests get 429 while every engine is full.",
       expected: OBJECTIVES_EXPECTED,
     }),
+  shards: pickerShardsSection,
   share: section({
     url: z
       .string(SHARE_EXPECTED)

@@ -139,6 +139,7 @@ export function checkFiles(settings: Settings, nowMs: number): StartReport {
   checkToken("snapshot.warm_token_file", settings.snapshot.warm_token_file, findings);
   if (enabled === true) checkToken("discovery.kubernetes.models_token_file", modelsToken, findings);
   checkShare(settings, findings);
+  checkShards(settings, findings);
   return findings;
 }
 
@@ -150,6 +151,18 @@ function checkToken(setting: string, path: string | null, findings: Findings): v
   if (token === undefined || TOKEN.test(token)) return;
   const found = token === "" ? "is empty" : "has white space or characters that no header can carry";
   findings.fault(setting, path, `${path}: ${found}; expected ${expected}`, expected);
+}
+
+/** The shards get no request: a picker decides without those that are away. */
+function checkShards({ picker, shard }: Settings, findings: Findings): void {
+  if (picker.enabled !== true || shard.count === 1) return;
+  const { token_file: token, ca_file: ca } = picker.shards;
+  checkToken("picker.shards.token_file", token, findings);
+  if (ca === null) return;
+  const expected = "a PEM file with certificates";
+  const file = findings.file("picker.shards.ca_file", ca, expected);
+  if (file === null || /-----BEGIN CERTIFICATE-----/.test(file.content.toString("latin1"))) return;
+  findings.fault("picker.shards.ca_file", ca, `${ca}: has no certificate; expected ${expected}`, expected);
 }
 
 /** The servers get no request: a picker decides without them while they are away. */

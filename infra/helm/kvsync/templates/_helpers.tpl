@@ -60,6 +60,22 @@ kvsync.io/shards: {{ .count | quote }}
 {{- $counts | toJson -}}
 {{- end -}}
 
+{{/* Addresses of the pods of so many shards, by shard, its replicas with blanks between; `count` is a number. */}}
+{{- define "kvsync.shardAddresses" -}}
+{{- $scheme := ternary "https" "http" (ne .root.Values.tls.existingSecret "") -}}
+{{- $set := include "kvsync.shardSet" . -}}
+{{- $shards := list -}}
+{{- range $shard := until (int .count) -}}
+{{- $replicas := list -}}
+{{- range $replica := until (int $.root.Values.shards.replicas) -}}
+{{- $pod := add $shard (mul $replica $.count) -}}
+{{- $replicas = append $replicas (printf "%s://%s-%d.%s-pods:%s" $scheme $set $pod (include "kvsync.fullname" $.root) (include "kvsync.port" $.root)) -}}
+{{- end -}}
+{{- $shards = append $shards (join " " $replicas) -}}
+{{- end -}}
+{{- join "," $shards -}}
+{{- end -}}
+
 {{/* The settings that follow from what is mounted, below those of `config`. */}}
 {{- define "kvsync.config" -}}
 {{- $scheme := ternary "https" "http" (ne .Values.tls.existingSecret "") -}}
@@ -92,6 +108,9 @@ kvsync.io/shards: {{ .count | quote }}
 {{- if .Values.picker.enabled -}}
 {{- $_ := set $made "picker" (dict "enabled" true "host" "0.0.0.0" "pool" (dict "name" .Values.picker.pool.name)) -}}
 {{- end -}}
+{{- if and .Values.shards.enabled .Values.tokens.existingSecret -}}
+{{- $_ := set $made.picker "shards" (dict "token_file" "/etc/kvsync/tokens/warm.token") -}}
+{{- end -}}
 {{- range $section, $settings := $made -}}
 {{- if not $settings -}}{{- $_ := unset $made $section -}}{{- end -}}
 {{- end -}}
@@ -116,9 +135,6 @@ kvsync.io/shards: {{ .count | quote }}
 {{- if .Values.shards.enabled -}}
 {{- if .Values.autoscaling.enabled -}}
 {{- fail "shards.enabled and autoscaling.enabled exclude each other: the number of pods decides who follows which engine; expected autoscaling.enabled: false" -}}
-{{- end -}}
-{{- if .Values.picker.enabled -}}
-{{- fail "shards.enabled and picker.enabled exclude each other: the picker has the engines of its own shard only" -}}
 {{- end -}}
 {{- if hasKey .Values.config "shard" -}}
 {{- fail "config.shard and shards.enabled exclude each other: with an index for all pods, the other shards have no pod; expected no config.shard" -}}

@@ -73,6 +73,8 @@ spec:
       env:
         {{- with .shardCount }}
         - { name: KVSYNC_SHARD_COUNT, value: {{ . | quote }} }
+        # Of this number of shards: pods of two numbers have one ConfigMap.
+        - { name: KVSYNC_PICKER_SHARDS_ADDRESSES, value: {{ include "kvsync.shardAddresses" (dict "root" $ "count" .) | quote }} }
         {{- end }}
         {{- if .Values.tls.existingSecret }}
         - { name: NODE_EXTRA_CA_CERTS, value: /etc/kvsync/tls/ca.crt }

@@ -7,14 +7,17 @@ import { doubling, withExemplars } from "../../definition.ts";
 import { counter, gauge, histogram } from "../namespace.ts";
 import { MODEL } from "./label-domains.ts";
 
-/** What decides a request; `immediate` is an error of ours instead of a pick. */
-export const PICK_DECISIONS = ["index", "own", "load", "immediate"] as const;
+/**
+ * What decides a request; `degraded` is by the index without a shard, `immediate` an error of ours
+ * instead of a pick.
+ */
+export const PICK_DECISIONS = ["index", "degraded", "own", "load", "immediate"] as const;
 
 /** Why a request has no prompt to look up. */
 export const NO_PROMPT_REASONS = ["no_body", "path", "not_json", "not_understood"] as const;
 
 /**
- * Why a pick is made without the index, or why there is none. The picker has the same closed set,
+ * Why a pick is made without the index or a shard of it, or why there is none. The picker has the same closed set,
  * which a test there compares.
  */
 export const PICK_REASONS = [
@@ -29,6 +32,7 @@ export const PICK_REASONS = [
   "late",
   "tokens_unusable",
   "index_unknown",
+  "shard_missing",
   "no_endpoint",
   "subset_empty",
   "saturated",
@@ -83,6 +87,20 @@ export const SHARE_DROPS = [
   "unsent",
 ] as const;
 
+/** What comes of asking another shard for a pick. The picker has the same closed set. */
+export const SHARD_OUTCOMES = [
+  "ok",
+  "timeout",
+  "unreachable",
+  "status",
+  "malformed",
+  "too_large",
+  "wrong_shard",
+  "circuit_open",
+  "busy",
+  "no_time",
+] as const;
+
 /** What comes of a prediction. */
 export const PREDICTION_OUTCOMES = ["agree", "differ"] as const;
 
@@ -98,8 +116,11 @@ export const LOAD_KINDS = [
   "foreign_running",
 ] as const;
 
-/** Addresses that requests are sent to; the picker takes no more. */
+/** Addresses that requests are sent to, of those whose load is shown. */
 const ENDPOINT = { maxValues: 1024 } as const;
+
+/** Numbers of shards; a fleet has no more. */
+const SHARD_INDEX = { maxValues: 1024 } as const;
 
 /** Families about the picker. */
 export const PICKER_METRICS = {
@@ -279,11 +300,28 @@ export const PICKER_METRICS = {
   }),
   endpointLoad: gauge({
     name: "kv_picker_endpoint_load",
-    help: "Load of each endpoint as picks see it, by kind: of requests, or of prompt tokens.",
+    help: "Load of each endpoint as picks see it, by kind: of requests, or of prompt tokens. Of a larger fleet, the first 1024 endpoints.",
     unit: "none",
     labels: { endpoint: ENDPOINT, kind: LOAD_KINDS },
     preset: "absent until known",
     why: "Whether load is spread, and where it is not.",
+  }),
+  shardLookups: counter({
+    name: "kv_picker_shard_lookups_total",
+    help: "Picks that asked another shard, by shard and by what came of it: circuit_open when its replicas are left alone after failures.",
+    unit: "none",
+    labels: { shard_index: SHARD_INDEX, outcome: SHARD_OUTCOMES },
+    preset: "absent until known",
+    why: "A pick without a shard sends requests past the engines that hold their prompts.",
+  }),
+  shardDuration: histogram({
+    name: "kv_picker_shard_duration_seconds",
+    help: "From a pick's question to another shard to the answer, or until the shard was given up, by shard.",
+    unit: "seconds",
+    labels: { shard_index: SHARD_INDEX },
+    preset: "absent until known",
+    buckets: doubling(0.0005, 12),
+    why: "Every pick waits for the slowest shard.",
   }),
   shareDrops: counter({
     name: "kv_picker_share_drops_total",

@@ -6,6 +6,7 @@
 import { ENDPOINTS } from "./picker/endpoints.ts";
 import { PICKS } from "./picker/picks.ts";
 import { PREDICTIONS } from "./picker/predictions.ts";
+import { SHARDS } from "./picker/shards.ts";
 import { STREAMS } from "./picker/streams.ts";
 import { dashboard } from "../../dashboards/panel.ts";
 import { REPLICA_VARIABLES } from "./variables.ts";
@@ -18,5 +19,5 @@ export const PICKER = dashboard({
     "Picks for gateways: decisions and their time, predicted against delivered tokens, load of endpoints, streams.",
   variables: REPLICA_VARIABLES,
   refresh: "10s",
-  rows: [PICKS, PREDICTIONS, ENDPOINTS, STREAMS],
+  rows: [PICKS, PREDICTIONS, ENDPOINTS, SHARDS, STREAMS],
 });

@@ -38,6 +38,7 @@ import { PICKER_NOT_READY } from "./alerts/picker/picker-not-ready.ts";
 import { PICKER_PREDICTIONS_DIFFER } from "./alerts/picker/picker-predictions-differ.ts";
 import { PICKER_PROMPTS_DIFFER } from "./alerts/picker/picker-prompts-differ.ts";
 import { PICKER_SCRAPES_STALE } from "./alerts/picker/picker-scrapes-stale.ts";
+import { PICKER_SHARD_MISSING } from "./alerts/picker/picker-shard-missing.ts";
 import { PICKER_SERVED_ELSEWHERE } from "./alerts/picker/picker-served-elsewhere.ts";
 import { DEPLOYMENT_REPLICA_MISMATCH } from "./alerts/platform/deployment-replica-mismatch.ts";
 import { DISK_SPACE_LOW } from "./alerts/platform/disk-space-low.ts";
@@ -142,6 +143,7 @@ const GROUPS: readonly AlertGroup<Component>[] = [
       PICKER_PREDICTIONS_DIFFER,
       PICKER_SERVED_ELSEWHERE,
       PICKER_SCRAPES_STALE,
+      PICKER_SHARD_MISSING,
     ],
   },
   { name: "kvsync-security", alerts: [CALLERS_REFUSED, SECURITY_FILE_REFUSED, TLS_CERTIFICATE_EXPIRING] },

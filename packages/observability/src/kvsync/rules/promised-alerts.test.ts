@@ -72,6 +72,7 @@ const PROMISED = [
   ["PickerPredictionsDiffer", "> 0.25", "10m", "warning"],
   ["PickerServedElsewhere", "> 0.05", "5m", "warning"],
   ["PickerScrapesStale", "> 10", "5m", "warning"],
+  ["PickerShardMissing", "> 0.05", "5m", "warning"],
   ["SnapshotStale", "> 600", "5m", "warning"],
   ["CallersRefused", "> 0.5", "10m", "warning"],
   ["SecurityFileRefused", "== 0", "2m", "warning"],

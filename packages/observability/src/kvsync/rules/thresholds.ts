@@ -69,6 +69,8 @@ export const THRESHOLDS = {
   blindRatio: 0.5,
   /** Fifty looks at the default interval, five times the age from which on they are not used. */
   scrapeAgeSeconds: 10,
+  /** A replica that restarts costs a second of picks; one in twenty over five minutes is an outage. */
+  shardMissingRatio: 0.05,
   /** Descriptors: past this, new engines cannot be connected soon. */
   fileDescriptorRatio: 0.8,
 } as const;

@@ -3,7 +3,8 @@
 import { integer, number, oneOf, orNull, text } from "../../../signals/field.ts";
 import { logEvents } from "../../../signals/log-event.ts";
 import { TRUST_LEVELS } from "../label-domains.ts";
-import { PICK_DECISIONS, PICK_REASONS } from "../picker.ts";
+import { NAMESPACE } from "../../namespace.ts";
+import { PICK_DECISIONS, PICK_REASONS, SHARD_OUTCOMES } from "../picker.ts";
 import { ERROR_FIELDS } from "./shared-fields.ts";
 
 /** Of the picker's threads, and of their watch on the main thread. */
@@ -75,6 +76,38 @@ export const PICKER_EVENTS = logEvents("picker", {
     cause: "peer",
     meaning: "The picker decided about a request of a gateway.",
     response: null,
+  },
+  picker_shard_missing: {
+    level: "warn",
+    message: "a shard does not answer the picker: picks are made without its engines' matches",
+    fields: {
+      shard: integer("number of the shard, from 0"),
+      reason: oneOf(SHARD_OUTCOMES, `why, as in \`${NAMESPACE}_kv_picker_shard_lookups_total\``),
+      url: orNull(text("address of the replica that was asked last"), "none was asked"),
+    },
+    cause: "peer",
+    meaning:
+      "A pick had no usable answer of any replica of the shard. Its engines can still be picked, as engines without a match. The line is written once until the shard answers again.",
+    response: "Follow the runbook PickerShardMissing.",
+  },
+  picker_shard_back: {
+    level: "info",
+    message: "a shard answers the picker again",
+    fields: { shard: integer("number of the shard, from 0") },
+    cause: "peer",
+    meaning: "Picks have the matches of the shard's engines again.",
+    response: null,
+  },
+  picker_shards_file_refused: {
+    level: "error",
+    message: "a file for the connections to shards cannot be read: the last content stays in use",
+    fields: {
+      setting: oneOf(["picker.shards.token_file", "picker.shards.ca_file"], "which file"),
+      error: text("why"),
+    },
+    cause: "daemon",
+    meaning: "The file of a token or of authorities is gone, or its rights are too few.",
+    response: "Correct the file. It is read again after `security.reload_seconds`.",
   },
   sharing_connected: {
     level: "info",
