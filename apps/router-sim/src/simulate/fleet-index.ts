@@ -1,8 +1,11 @@
 /**
  * The router's index in a simulation: core's PrefixIndex and its reader, one rank slot per engine, one context for all (adapters are
  * in the names). Blocks' names are its tokens and its engine hashes at once (block-naming.ts).
+ *
+ *     engine    0 … 4095 │ 4096 … 8191 │ …       a fleet beyond one index's rank slots has several, as shards have;
+ *     index     0        │ 1           │ …       a lookup asks all of them
  */
-import { type MatchResult, PrefixIndex, PrefixReader } from "@kvsync/core";
+import { MATCH_ROW_WORDS, PrefixIndex, PrefixReader, RANK_SLOTS_MAX } from "@kvsync/core";
 
 import { NAME_WORDS } from "./block-naming.ts";
 import type { StepLogReader } from "./step-log.ts";
@@ -16,15 +19,31 @@ const TIER_HOST = 1;
 /** Given, since an index draws it at random, and a simulation draws from its seed alone (V4). No answer depends on it. */
 const TABLE_SECRET = [1, 2, 3, 4] as const;
 
+/** The index of some engines, and its reader. */
+interface Part {
+  readonly index: PrefixIndex;
+  readonly reader: PrefixReader;
+}
+
 /** See the header. */
 export class FleetIndex {
-  readonly index: PrefixIndex;
-  readonly #reader: PrefixReader;
+  readonly #parts: readonly Part[];
 
-  /** @param queryBlocksMax - longest prompt that will be looked up, in blocks. */
-  constructor(queryBlocksMax: number) {
-    this.index = PrefixIndex.create({ secret: TABLE_SECRET });
-    this.#reader = PrefixReader.attach(this.index.shared, { tokensMax: queryBlocksMax * NAME_WORDS });
+  /**
+   * @param queryBlocksMax - longest prompt that will be looked up, in blocks.
+   * @param engineCount - engines of the fleet.
+   */
+  constructor(queryBlocksMax: number, engineCount: number) {
+    this.#parts = Array.from({ length: Math.ceil(engineCount / RANK_SLOTS_MAX) }, () => {
+      const index = PrefixIndex.create({ secret: TABLE_SECRET });
+      const reader = PrefixReader.attach(index.shared, { tokensMax: queryBlocksMax * NAME_WORDS });
+      return { index, reader };
+    });
+  }
+
+  /** The index of the first 4,096 engines: all there are, where streams are followed. */
+  get index(): PrefixIndex {
+    return this.#partAt(0).index;
   }
 
   /**
@@ -32,34 +51,51 @@ export class FleetIndex {
    *
    * @param words - names of its blocks, shape [2 × blockCount].
    * @param blockCount - how many count.
-   * @returns the reader's own object, valid until the next call; its rank slots are engines' positions.
+   * @param visit - told of each engine that holds some: its position, leading blocks, and those of them on the device.
    */
-  match(words: Uint32Array, blockCount: number): MatchResult {
-    this.#reader.tokens.set(words.subarray(0, blockCount * NAME_WORDS));
-    return this.#reader.matchTokens(this.index.openContext(CONTEXT), blockCount * NAME_WORDS, false);
+  match(
+    words: Uint32Array,
+    blockCount: number,
+    visit: (engine: number, blocks: number, deviceBlocks: number) => void,
+  ): void {
+    const tokens = words.subarray(0, blockCount * NAME_WORDS);
+    for (const [part, { index, reader }] of this.#parts.entries()) {
+      reader.tokens.set(tokens);
+      const { rows, matchCount } = reader.matchTokens(index.openContext(CONTEXT), tokens.length, false);
+      for (let row = 0; row < matchCount * MATCH_ROW_WORDS; row += MATCH_ROW_WORDS)
+        visit(part * RANK_SLOTS_MAX + (rows[row] ?? 0), rows[row + 1] ?? 0, rows[row + 2] ?? 0);
+    }
   }
 
   /**
-   * What the index says each engine holds, for audits.
+   * What the index says each of the first 4,096 engines holds, for audits.
    *
    * @param out - receives rows as PrefixReader.dump does.
    */
   dump(cursor: number, out: Uint32Array): { cursor: number; rows: number } {
-    return this.#reader.dump(this.index.openContext(CONTEXT), cursor, out);
+    const { index, reader } = this.#partAt(0);
+    return reader.dump(index.openContext(CONTEXT), cursor, out);
   }
 
-  /** Ends the use of the index's memory by the reader. */
+  /** Ends the use of the indexes' memory by the readers. */
   close(): void {
-    this.#reader.detach();
+    for (const { reader } of this.#parts) reader.detach();
   }
 
   /**
    * Writes an engine's changes straight to the index.
    *
-   * @param engine - its position, and rank slot.
+   * @param engine - its position.
    */
   writer(engine: number): StepLogReader {
-    return new RankWriter(this.index, engine);
+    const { index } = this.#partAt(Math.floor(engine / RANK_SLOTS_MAX));
+    return new RankWriter(index, engine % RANK_SLOTS_MAX);
+  }
+
+  #partAt(at: number): Part {
+    const part = this.#parts[at];
+    if (part === undefined) throw new RangeError(`there is no index ${at}`);
+    return part;
   }
 }
 

@@ -19,11 +19,10 @@ import {
 import { requestLines } from "./request-csv.ts";
 import { type SimulationRun, simulate } from "./simulation.ts";
 import { PICKER_NEWS, type PickerNews } from "./simulation-result.ts";
-import { PICKERS_MAX, SimulationError, type SimulationSettings } from "./simulation-settings.ts";
+import { ENGINES_MAX, PICKERS_MAX, SimulationError, type SimulationSettings } from "./simulation-settings.ts";
 import { simulationTable, speedLine } from "./simulation-table.ts";
 
 const U32_MAX = 4_294_967_295;
-const ENGINES_MAX = 4_096;
 const BLOCKS_MAX = 10_000_000;
 const MS = 1_000;
 const PERCENT = 100;

@@ -2,8 +2,10 @@
  * The settings of a simulated run: defaults with their reasons, limits with theirs, and the check
  * of a caller's values.
  */
-import { CodedError } from "@kvsync/core";
+import { CodedError, RANK_SLOTS_MAX } from "@kvsync/core";
 import { COST_MODELS, type CostModelName } from "@kvsync/engine-sim";
+
+import { POSITIONS_MAX } from "@kvsync/routing";
 
 import type { CustomPolicy, PolicyName } from "../policy/policies.ts";
 import type { Workload } from "../workload/workload.ts";
@@ -72,8 +74,8 @@ const SHARE_DELAY_SECONDS = 0.002;
 
 /** Most pickers in front of a fleet: far more replicas than a gateway has. */
 export const PICKERS_MAX = 64;
-/** Rank slots of the index. */
-const ENGINES_MAX = 4096;
+/** As many as a policy orders. */
+export const ENGINES_MAX: number = POSITIONS_MAX;
 /** A smaller block would make a prompt longer than one store takes. */
 const BLOCK_SIZE_MIN = 8;
 const BLOCKS_MAX = 10_000_000;
@@ -132,6 +134,8 @@ export function resolveSettings(settings: SimulationSettings, workload: Workload
     ),
     ...pickersOf(settings),
   };
+  if (config.eventPath === "wire" && config.engineCount > RANK_SLOTS_MAX)
+    throw wrong("engineCount", config.engineCount, `at most ${RANK_SLOTS_MAX} with the event path wire`);
   return { config, policy: settings.policy, ...keptOf(settings, config) };
 }
 

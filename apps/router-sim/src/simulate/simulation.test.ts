@@ -245,12 +245,16 @@ describe("a simulated run", () => {
 
 describe("the settings of a run", () => {
   it.each<[Partial<SimulationSettings>, string]>([
-    [{ engineCount: 0 }, "engineCount is 0; expected a whole number from 1 to 4096"],
+    [{ engineCount: 0 }, "engineCount is 0; expected a whole number from 1 to 16384"],
     [{ blockSize: 48 }, "blockSize is 48; expected a divisor of the workload's blocks of 512 tokens"],
     [{ blockSize: 4 }, "blockSize is 4; expected a whole number from 8 to 512"],
     [{ eventLoss: 1.5 }, "eventLoss is 1.5; expected a share from 0 to 1"],
     [{ eventDelaySeconds: -1 }, "eventDelaySeconds is -1; expected seconds from 0 to 3600"],
     [{ eventLoss: 0.1, eventPath: "direct" }, "eventPath is direct; expected wire"],
+    [
+      { engineCount: 4097, eventPath: "wire" },
+      "engineCount is 4097; expected at most 4096 with the event path wire",
+    ],
   ])("are refused by name: %o", (changes, message) => {
     const settings = { ...SMALL, ...changes };
     expect(() => simulate(CONVERSATION, settings)).toThrow(SimulationError);

@@ -16,8 +16,9 @@
  * The index, its hashing, the streams and the scheduler are those of core and engine-sim; the policies are replay's. Not here: the
  * time that a lookup takes, HTTP, sockets, tokens.
  */
-import { MATCH_ROW_WORDS, Prng } from "@kvsync/core";
+import { Prng } from "@kvsync/core";
 import {
+  type BlockListener,
   COST_MODELS,
   NamedBlockEngine,
   type NamedRequestSource,
@@ -37,6 +38,7 @@ import { DirectPath } from "./direct-path.ts";
 import type { EventPath } from "./event-path.ts";
 import { EventQueue } from "./event-queue.ts";
 import { FleetIndex } from "./fleet-index.ts";
+import { HeldBlocks } from "./held-blocks.ts";
 import { PickerGroup } from "./picker-group.ts";
 import { Recorder } from "./recorder.ts";
 import type {
@@ -108,6 +110,7 @@ export class Simulation {
   readonly #requests: Iterator<WorkloadRequest>;
   readonly #naming: BlockNaming;
   readonly #units: readonly Unit[];
+  readonly #held: HeldBlocks;
   readonly #index: FleetIndex;
   readonly #path: EventPath;
   readonly #wire: WirePath | null;
@@ -135,8 +138,11 @@ export class Simulation {
     const { engineCount, blockSize, seed, historyMessages } = config;
     this.#requests = workload.requests()[Symbol.iterator]();
     this.#naming = new BlockNaming(workload.blockTokens);
-    this.#units = Array.from({ length: engineCount }, () => makeUnit(this.#settings));
-    this.#index = new FleetIndex(Math.ceil(INPUT_TOKENS_MAX / blockSize));
+    this.#held = new HeldBlocks(engineCount * (config.blockCount + config.hostBlockCount));
+    this.#units = Array.from({ length: engineCount }, (_, engine) =>
+      makeUnit(this.#settings, (log) => this.#held.listener(engine, log)),
+    );
+    this.#index = new FleetIndex(Math.ceil(INPUT_TOKENS_MAX / blockSize), engineCount);
     const network = {
       delaySeconds: config.eventDelaySeconds,
       reorder: config.eventReorder,
@@ -392,10 +398,15 @@ export class Simulation {
   #askEngines(words: Uint32Array, blocksMax: number, views: readonly WorkerView[]): number {
     const isKnown = this.#knowledge === "everything";
     if (!isKnown) {
-      let best = 0;
+      const most = this.#held.leading(words, blocksMax);
+      if (most === 0) return 0;
+      const likely = this.#units[this.#held.storedLast(words[(most - 1) * NAME_WORDS] ?? 0)];
+      let best = likely?.engine.cachedBlocks(words, blocksMax) ?? 0;
       // Most engines are ruled out by one look: they lack the block that would make them better than the best so far.
-      for (const { engine } of this.#units)
+      for (const { engine } of this.#units) {
+        if (best === most) break;
         best = Math.max(best, engine.cachedBlocks(words, blocksMax, best + 1));
+      }
       return best;
     }
     const held = this.#units.map(({ engine }) => engine.cachedBlocks(words, blocksMax));
@@ -409,14 +420,12 @@ export class Simulation {
   #askIndex(words: Uint32Array, blocks: number, blocksMax: number, views: readonly WorkerView[]): void {
     const { blockSize } = this.#settings.config;
     for (const [position, view] of views.entries()) view.trust = this.#path.trustOf(position);
-    const { rows, matchCount } = this.#index.match(words, blocks);
-    for (let row = 0; row < matchCount * MATCH_ROW_WORDS; row += MATCH_ROW_WORDS) {
-      const view = views[rows[row] ?? 0];
-      if (view === undefined) continue;
-      const matched = rows[row + 1] ?? 0;
+    this.#index.match(words, blocks, (engine, matched, device) => {
+      const view = views[engine];
+      if (view === undefined) return;
       view.matchedTokens = Math.min(matched, blocksMax) * blockSize;
-      view.matchedSlowTokens = (matched - (rows[row + 2] ?? 0)) * blockSize;
-    }
+      view.matchedSlowTokens = (matched - device) * blockSize;
+    });
   }
 
   /** Ends what an engine is at and begins what is next. */
@@ -492,13 +501,13 @@ function quietEnd({ beganAt, pace }: Unit, steps: number): number {
   return beganAt + steps * pace.firstSeconds + (pace.growthSeconds * steps * (steps - 1)) / 2;
 }
 
-function makeUnit({ config }: ResolvedSimulation): Unit {
+function makeUnit({ config }: ResolvedSimulation, heard: (log: StepLog) => BlockListener): Unit {
   const log = new StepLog();
   const { blockSize, blockCount, hostBlockCount, maxBatchedTokens, maxSequences } = config;
   const costModel = COST_MODELS[config.costModel];
   const engine = new NamedBlockEngine(
     { blockSize, blockCount, hostBlockCount, maxBatchedTokens, maxSequences, costModel },
-    log,
+    heard(log),
   );
   return {
     engine,
