@@ -1,6 +1,7 @@
 /**
- * The whole content of a context, with names and copies, for snapshots; and the import of it. Use
- * it only on memory that no other thread writes or reads: a copy, or an index that is being filled.
+ * The content of a context, with names and copies: all of it for snapshots, or that of one holder,
+ * which goes to another memory. No other thread writes meanwhile. A copy has no readers either; the
+ * export of one holder changes nothing that readers see.
  *
  *     row + 0   prefix hash u64 │ 8 engine hash u64 │ 16 holder slot + (tier << 16) u32 │ 20 copies u32
  *
@@ -17,6 +18,7 @@ import { kindsOf, setAt } from "./holder-set";
 import { extraCopies, nameIn } from "./holding";
 import { mixKey } from "./id-table";
 import { listCount, listNameAt } from "./name-list";
+import { groupRank } from "./context";
 import { ownNameBlock, ownNameKey } from "./own-names";
 import { wordCapacity, wordEntry, wordFind } from "./word-table";
 
@@ -48,12 +50,33 @@ export class ExportCursor {
   isDone: u32;
 }
 
+/** No holder in particular. */
+const ALL: u32 = ~0;
+
+/** Writes rows of one holder; see `exportRows`. */
+export function exportHolder(context: Context, holderSlot: u32, cursorAt: usize, out: usize, rowsMax: u32): void {
+  const rank = groupRank(context, holderSlot);
+  if (rank != 0) exportOf(context, changetype<RankInContext>(rank).local, cursorAt, out, rowsMax);
+  else {
+    changetype<ExportCursor>(cursorAt).rows = 0;
+    changetype<ExportCursor>(cursorAt).isDone = 1;
+  }
+}
+
 /** Writes rows to `out` while one more step is sure to fit, and moves the cursor on. */
 export function exportRows(context: Context, cursorAt: usize, out: usize, rowsMax: u32): void {
+  exportOf(context, ALL, cursorAt, out, rowsMax);
+}
+
+/** `only` is the local number of a holder, or `ALL`. */
+function exportOf(context: Context, only: u32, cursorAt: usize, out: usize, rowsMax: u32): void {
   const cursor = changetype<ExportCursor>(cursorAt);
   cursor.rows = 0;
   while (cursor.phase < 3) {
-    const isOver = cursor.phase == 0 ? exportBlocks(context, cursor, out, rowsMax) : exportRanks(context, cursor, out, rowsMax);
+    const isOver =
+      cursor.phase == 0
+        ? exportBlocks(context, only, cursor, out, rowsMax)
+        : exportRanks(context, only, cursor, out, rowsMax);
     if (!isOver) return;
     cursor.phase++;
     cursor.major = 0;
@@ -62,7 +85,7 @@ export function exportRows(context: Context, cursorAt: usize, out: usize, rowsMa
   cursor.isDone = 1;
 }
 
-function exportBlocks(context: Context, cursor: ExportCursor, out: usize, rowsMax: u32): bool {
+function exportBlocks(context: Context, only: u32, cursor: ExportCursor, out: usize, rowsMax: u32): bool {
   const end = context.chunkCount << CHUNK_LOG;
   for (; cursor.major < end; cursor.major++) {
     const chunk = chunkOf(context, cursor.major);
@@ -71,24 +94,34 @@ function exportBlocks(context: Context, cursor: ExportCursor, out: usize, rowsMa
       continue;
     }
     const set = <usize>load<u32>(setAddress(chunk, cursor.major));
-    if (set == 0) continue;
+    if (set == 0 || (only != ALL && kindsOf(set, only) == 0)) continue;
     if (cursor.rows + EXPORT_ROWS_MIN > rowsMax) return false;
+    if (only != ALL) {
+      exportBlock(context, only, cursor, out, set, chunk);
+      continue;
+    }
     const ranks = <u32>setAt(set).words << 6;
     for (let local: u32 = 0; local < ranks; local++) {
       if ((local & 63) == 0 && isWordEmpty(set, local >> 6)) {
         local += 63;
         continue;
       }
-      const kinds = kindsOf(set, local);
-      if (kinds == 0 || kinds > TIER_KINDS) continue;
-      putCopies(localRank(context, local), cursor, out, kinds, load<u64>(engineAddress(chunk, cursor.major)), cursor.major);
+      exportBlock(context, local, cursor, out, set, chunk);
     }
   }
   return true;
 }
 
-function exportRanks(context: Context, cursor: ExportCursor, out: usize, rowsMax: u32): bool {
+/** The rows of one holder of a block, if it calls it by the agreed name. */
+function exportBlock(context: Context, local: u32, cursor: ExportCursor, out: usize, set: usize, chunk: usize): void {
+  const kinds = kindsOf(set, local);
+  if (kinds == 0 || kinds > TIER_KINDS) return;
+  putCopies(localRank(context, local), cursor, out, kinds, load<u64>(engineAddress(chunk, cursor.major)), cursor.major);
+}
+
+function exportRanks(context: Context, only: u32, cursor: ExportCursor, out: usize, rowsMax: u32): bool {
   for (; cursor.major < context.localCount; cursor.major++) {
+    if (only != ALL && cursor.major != only) continue;
     const rank = localRank(context, cursor.major);
     const isOver =
       cursor.phase == 1 ? exportOwnNames(rank, cursor, out, rowsMax) : exportLists(rank, cursor, out, rowsMax);

@@ -56,12 +56,24 @@ export function mainOpen(rankSlot: u32, blockSize: u32, index: u32, kind: u32): 
   changeVersion();
 }
 
-/** A slot for a further group of a rank; 0 when there is none left, for the rank or at all. */
-export function groupOpen(rankSlot: u32, index: u32, rule: u32, kind: u32, window: u32, blockSize: u32): u32 {
+/**
+ * A slot for a further group of a rank, one of `first`, `first + step` …: several memories that are read as one give out
+ * different ones. 0 when there is none left, for the rank or at all.
+ */
+export function groupOpen(
+  rankSlot: u32,
+  index: u32,
+  rule: u32,
+  kind: u32,
+  window: u32,
+  blockSize: u32,
+  first: u32,
+  step: u32,
+): u32 {
   let count: u32 = 0;
   for (let slot = groupOf(rankSlot).next; slot != 0; slot = groupOf(slot).next) count++;
   if (count >= GROUPS_PER_RANK_MAX) return 0;
-  for (let slot = FIRST_GROUP_SLOT; slot < HOLDER_SLOTS_MAX; slot++) {
+  for (let slot = first; slot < HOLDER_SLOTS_MAX; slot += step) {
     if (groupOf(slot).rule != 0) continue;
     groupPut(slot, rankSlot, index, rule, kind, window, blockSize);
     return slot;

@@ -32,7 +32,7 @@ import { match } from "./lookup";
 import { Reader, readerFree, readerMake } from "./match";
 import { contextRead, dump as dumpRows } from "./dump";
 import { check as checkAll } from "./check";
-import { exportRankContexts, exportRows } from "./export";
+import { exportHolder, exportRankContexts, exportRows } from "./export";
 
 // @ts-ignore: decorator
 @inline
@@ -348,9 +348,18 @@ export function rankMain(rankSlot: u32, blockSize: u32, index: u32, kind: u32): 
 }
 
 /** Opens a further group of a rank (groups.ts). Returns its holder slot, 0 when there is none left. */
-export function rankGroup(rankSlot: u32, index: u32, rule: u32, kind: u32, window: u32, blockSize: u32): u32 {
+export function rankGroup(
+  rankSlot: u32,
+  index: u32,
+  rule: u32,
+  kind: u32,
+  window: u32,
+  blockSize: u32,
+  first: u32,
+  step: u32,
+): u32 {
   lockTake();
-  const slot = groupOpen(rankSlot, index, rule, kind, window, blockSize);
+  const slot = groupOpen(rankSlot, index, rule, kind, window, blockSize, first, step);
   lockLeave();
   return slot;
 }
@@ -440,6 +449,19 @@ export function readerDigest(at: usize, chunkBytes: usize, count: u32): void {
   digestChunks(reader.tokens, chunkBytes, count, reader.hashes);
 }
 
+/**
+ * Writes prefix hashes of the tokens of a reader to its hashes: `count` blocks from `from` on, chained from the hash
+ * before them. They are for `readerMatch` of this memory and of others with the same seed.
+ */
+export function readerHash(reader: usize, blockSize: u32, lookahead: u32, from: u32, count: u32, hasExtra: bool): void {
+  const r = changetype<Reader>(reader);
+  const blockBytes = <usize>blockSize << 2;
+  const out = r.hashes + (<usize>from << 3);
+  const extras = hasExtra ? r.extras + (<usize>from << 3) : 0;
+  const parent: u64 = from == 0 ? 0 : load<u64>(out - 8);
+  hashRun(r.tokens + blockBytes * from, blockBytes, blockBytes + (<usize>lookahead << 2), extras, from == 0, parent, count, out);
+}
+
 /** Writes rows of a context to a reader's memory (dump.ts). */
 export function readerDump(reader: usize, slot: u32, serial: u32, out: usize, rowsMax: u32): void {
   dumpRows(changetype<Reader>(reader), slot, serial, out, rowsMax);
@@ -456,6 +478,16 @@ export function indexCheck(out: usize): u32 {
 /** Writes rows of a context to `out` (export.ts), from where the cursor stands. Nobody else may be at this memory. */
 export function indexExport(slot: u32, cursor: usize, out: usize, rowsMax: u32): void {
   exportRows(contextAt(slot), cursor, out, rowsMax);
+}
+
+/**
+ * The same of one holder only. The caller is the only writer, between two calls; readers may be there. The cursor is good
+ * until the next write.
+ */
+export function indexExportHolder(slot: u32, holderSlot: u32, cursor: usize, out: usize, rowsMax: u32): void {
+  lockTake();
+  exportHolder(contextAt(slot), holderSlot, cursor, out, rowsMax);
+  lockLeave();
 }
 
 /** Writes the slots of the contexts that a rank has stored to, the last one first; returns how many. */

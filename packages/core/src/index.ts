@@ -75,7 +75,10 @@ export {
   type ParkedRecord,
 } from "./prefix-index/index-copy.ts";
 export { IndexError, type IndexErrorFacts } from "./prefix-index/index-error.ts";
-export type { PrefixIndexOptions } from "./prefix-index/index-options.ts";
+export type { IndexPart, PrefixIndexOptions } from "./prefix-index/index-options.ts";
+export { attachReader, type SharedIndexParts } from "./prefix-index/parts-reader.ts";
+export { RankHomes } from "./prefix-index/rank-homes.ts";
+export { RankImport, type RankRows, rowCount } from "./prefix-index/rank-rows.ts";
 export { PrefixIndex, type PrefixIndexStats } from "./prefix-index/prefix-index.ts";
 export { STORE_BLOCKS_MAX, STORE_TOKENS_MAX } from "./prefix-index/writer-memory.ts";
 export {
@@ -103,6 +106,7 @@ export {
   GROUPS_PER_RANK_MAX,
   HOLDER_SLOTS_MAX,
   LOOKAHEAD_MAX,
+  PARTS_MAX,
   RANK_SLOTS_MAX,
   type StoreOutcome,
   type Tier,

@@ -40,7 +40,7 @@ test("C2: an engine that came, left and came again is listed once, as it is; one
   expect(calls).toBe(5);
   const slots = registry.engine("e1")?.ranks.map(({ rankSlot }) => registry.incarnations.of(rankSlot));
   expect(changes.take()).toEqual([
-    { id: "e1", registered: registry.engine("e1"), incarnations: slots },
-    { id: "e2", registered: null, incarnations: [] },
+    { id: "e1", registered: registry.engine("e1"), elsewhere: null, incarnations: slots },
+    { id: "e2", registered: null, elsewhere: null, incarnations: [] },
   ]);
 });

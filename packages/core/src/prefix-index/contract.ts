@@ -86,6 +86,9 @@ export { LOOKAHEAD_MAX };
 /** Holder slots of further KV-cache groups lie in RANK_SLOTS_MAX … HOLDER_SLOTS_MAX − 1. */
 export { HOLDER_SLOTS_MAX };
 
+/** Indexes that can be read as one: as many as a machine has threads for. */
+export const PARTS_MAX = 16;
+
 /** KV-cache groups of one rank beside its main one: hybrid models have one to seven. */
 export { GROUPS_PER_RANK_MAX };
 

@@ -25,6 +25,7 @@ import {
   EXPORT_WORDS,
   HOLDER_SLOT_MASK,
   HOLDER_TIER_SHIFT,
+  RANK_WORDS,
   ROW_BYTES,
   ROW_COPIES_BYTES,
   ROW_HOLDER_BYTES,
@@ -145,6 +146,8 @@ export interface ImportTarget {
   /** Shape [2 × RUN_BLOCKS] at least each: prefix hashes and engine block hashes of a run. */
   readonly prefixes: Uint32Array;
   readonly hashes: Uint32Array;
+  /** Its group slots are `first`, `first + step` … */
+  readonly groupSlots: { readonly first: number; readonly step: number };
   openContext(key: ContextKey): number;
   /** Parks a store; false when it does not fit. */
   park(store: Omit<ParkedStore, "sequence" | "parkedMs">): boolean;
@@ -222,6 +225,40 @@ export class IndexImport {
       const numbers = [GROUP_RULES[rule], kindNumber(kind)] as const;
       kernel.rankGroupAt(slot, rankSlot, index, ...numbers, windowTokens, blockSize);
     }
+  }
+
+  /**
+   * Opens the groups of a rank under slots of this index. Before `add`.
+   *
+   * @returns their slots in the order of `groups`; null when there are too few: then the caller clears the rank.
+   */
+  openGroups(
+    rankSlot: number,
+    main: RestoredMainGroup | null,
+    groups: readonly GroupShape[],
+  ): readonly number[] | null {
+    const { kernel, groupSlots } = this.#target;
+    this.groups(rankSlot, main, []);
+    const slots: number[] = [];
+    for (const { index, rule, kind, windowTokens, blockSize } of groups) {
+      const numbers = [GROUP_RULES[rule], kindNumber(kind)] as const;
+      const { first, step } = groupSlots;
+      const slot = kernel.rankGroup(rankSlot, index, ...numbers, windowTokens, blockSize, first, step);
+      if (slot === 0) return null;
+      slots.push(slot);
+    }
+    return slots;
+  }
+
+  /** Whether limits left out or took nothing of a rank, which was empty before. */
+  isWhole(rankSlot: number): boolean {
+    const { kernel } = this.#target;
+    const lost = new Uint32Array(
+      this.#target.hashes.buffer,
+      kernel.rankLossesAt(),
+      RANK_WORDS * rankSlot + 1,
+    );
+    return !this.#incomplete.has(rankSlot) && lost[RANK_WORDS * rankSlot] === 0;
   }
 
   /** Says in which order a rank has stored to contexts: the last one is what its removals mean first. */

@@ -4,7 +4,7 @@
  * Invariant
  *  O1  An option out of its range is an `IndexError` that names it, and nothing is made.
  */
-import type { EvictionListener } from "./contract.ts";
+import { type EvictionListener, PARTS_MAX } from "./contract.ts";
 import { IndexError } from "./index-error.ts";
 
 /** Limits of an index. All have defaults. */
@@ -25,6 +25,16 @@ export interface PrefixIndexOptions {
   /** Age at which `passTime` gives a parked store up. */
   readonly parkedAgeMsMax?: number | undefined;
   readonly onEviction?: EvictionListener | undefined;
+  /** Where several indexes are read as one (parts-reader.ts): which of them this is. By default the only one. */
+  readonly part?: IndexPart | undefined;
+}
+
+/** One of the indexes that are read as one. */
+export interface IndexPart {
+  /** 0 … count − 1 */
+  readonly number: number;
+  /** 1 … `PARTS_MAX`, the same for all. */
+  readonly count: number;
 }
 
 /** 128 bits, as u32 words. */
@@ -39,7 +49,8 @@ type LimitName =
   | "parkedAgeMsMax";
 
 /** The same with every limit filled in. */
-export type IndexLimits = PrefixIndexOptions & Readonly<Record<LimitName, number>>;
+export type IndexLimits = PrefixIndexOptions &
+  Readonly<Record<LimitName, number>> & { readonly part: IndexPart };
 
 /** More prefixes than a context can have in one memory: by default, memory is the limit. */
 const PREFIXES_PER_CONTEXT_MAX = 134_217_728;
@@ -63,12 +74,26 @@ const RANGES: Readonly<Record<LimitName, readonly [number, number]>> = {
   parkedAgeMsMax: [0, Number.MAX_SAFE_INTEGER],
 };
 
+const ONLY_PART: IndexPart = { number: 0, count: 1 };
+
 /**
  * Holds the limits to their ranges.
  *
  * @throws IndexError `invalid_option`.
  */
 export function checkOptions(options: PrefixIndexOptions): void {
+  const { number, count } = options.part ?? ONLY_PART;
+  const isPart = Number.isInteger(count) && count >= 1 && count <= PARTS_MAX;
+  if (!isPart || !Number.isInteger(number) || number < 0 || number >= count)
+    throw new IndexError(
+      {
+        code: "invalid_option",
+        option: "part",
+        actual: number,
+        expected: `0 … count − 1, at most ${PARTS_MAX}`,
+      },
+      `part ${number} of ${count} is none of at most ${PARTS_MAX} parts`,
+    );
   for (const [name, [min, max]] of Object.entries(RANGES)) {
     const actual = options[name as LimitName];
     if (actual === undefined || (Number.isInteger(actual) && actual >= min && actual <= max)) continue;
@@ -82,5 +107,5 @@ export function checkOptions(options: PrefixIndexOptions): void {
 /** The options with the default of every limit that is not given. */
 export function limitsOf(options: PrefixIndexOptions): IndexLimits {
   const given = Object.entries(options).filter(([, value]) => value !== undefined);
-  return { ...DEFAULTS, ...Object.fromEntries(given) };
+  return { part: ONLY_PART, ...DEFAULTS, ...Object.fromEntries(given) };
 }

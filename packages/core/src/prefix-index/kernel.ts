@@ -92,6 +92,8 @@ export interface KernelExports {
     kind: number,
     window: number,
     blockSize: number,
+    first: number,
+    step: number,
   ): number;
   rankGroupAt(
     slot: number,
@@ -110,6 +112,7 @@ export interface KernelExports {
   indexClear(rankSlot: number): void;
   indexCheck(out: number): number;
   indexExport(slot: number, cursor: number, out: number, rowsMax: number): void;
+  indexExportHolder(slot: number, holderSlot: number, cursor: number, out: number, rowsMax: number): void;
   rankContexts(rankSlot: number, out: number): number;
   indexImport(
     slot: number,
@@ -129,6 +132,14 @@ export interface KernelExports {
     serial: number,
     count: number,
     isTokens: number,
+    hasExtra: number,
+  ): void;
+  readerHash(
+    reader: number,
+    blockSize: number,
+    lookahead: number,
+    from: number,
+    count: number,
     hasExtra: number,
   ): void;
   readerDump(reader: number, slot: number, serial: number, out: number, rowsMax: number): void;

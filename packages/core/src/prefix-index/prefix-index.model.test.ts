@@ -22,6 +22,7 @@ import { commandsOf, TWO_LETTERS, type Situation } from "./testing/command-arbit
 import { KeyChooser } from "./testing/chosen-keys.ts";
 import { IndexPair, UNLIMITED_PARK } from "./testing/index-pair.ts";
 import type { TableSecret } from "./index-options.ts";
+import { PartsPair } from "./testing/parts-index.ts";
 import { PrefixWorld, type IndexCommand } from "./testing/prefix-world.ts";
 
 const SEED = Number(process.env["KVSYNC_MODEL_SEED"] ?? Math.floor(Math.random() * 2 ** 31));
@@ -32,6 +33,9 @@ const BATCH = 20;
 /** Commands after which a run goes on from a copy, and how many fewer such runs there are: a copy takes milliseconds. */
 const COPY_EVERY = 60;
 const COPY_SHARE = 20;
+/** Commands between two moves of a rank, and how many fewer such runs there are: each makes several memories. */
+const MOVE_EVERY = 7;
+const PARTS_SHARE = 5;
 const COMMANDS_MIN = IS_LONG ? 2_000_000 : 100_000;
 
 /** A table secret that attackers know, and what they know without it. */
@@ -283,6 +287,35 @@ describe(`PrefixIndex answers as its specification does (KVSYNC_MODEL_SEED=${SEE
         },
       );
       fc.assert(property, { seed: SEED, numRuns: RUNS / COPY_SHARE });
+    },
+  );
+
+  test.each(SITUATIONS.flatMap((situation) => [2, 3].map((parts) => ({ ...situation, parts }))))(
+    "$claim, also in $parts memories between which ranks move (Q1, E1, H1)",
+    { timeout: IS_LONG ? 3_600_000 : 300_000 },
+    ({ parts, ...situation }) => {
+      const world = worldOf(situation, hash);
+      const contextCountMax = situation.contexts.length;
+      const options = {
+        ...UNLIMITED_PARK,
+        contextCountMax,
+        secret: situation.secret,
+        memoryBytesMax: 2 ** 26,
+      };
+      const property = fc.property(
+        commandsOf({ ...situation, groupCount: situation.groups?.length ?? 0 }),
+        (commands) => {
+          const pair = new PartsPair(world, hash, parts, options);
+          commands.forEach((command, i) => {
+            pair.run(command);
+            if (i % MOVE_EVERY === 0 && "slot" in command)
+              pair.index.move(command.slot, (i / MOVE_EVERY) % parts);
+            if (i % BATCH === BATCH - 1) pair.compareAll();
+          });
+          pair.compareAll();
+        },
+      );
+      fc.assert(property, { seed: SEED, numRuns: RUNS / PARTS_SHARE });
     },
   );
 

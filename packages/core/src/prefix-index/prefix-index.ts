@@ -24,6 +24,7 @@ import {
   type GroupStoreOutcome,
   type IndexScratch,
   type IndexWriter,
+  RANK_SLOTS_MAX,
   type RepeatRule,
   type StoreOutcome,
   type Tier,
@@ -40,6 +41,7 @@ import { COUNT_EVICTED } from "./kernel-boundary.generated.ts";
 import { OpenContexts } from "./open-contexts.ts";
 import { checkBlockSize } from "./prefix-hasher.ts";
 import type { SharedPrefixIndex } from "./prefix-reader.ts";
+import { type RankRows, readRank } from "./rank-rows.ts";
 import { StoreCalls } from "./store-calls.ts";
 import { WaitingStores } from "./waiting-stores.ts";
 import {
@@ -86,6 +88,7 @@ export class PrefixIndex implements IndexWriter {
   readonly #waiting: WaitingStores;
   readonly #stores: BlockStores;
   readonly #groupStores: GroupStores;
+  readonly #groupSlots: { readonly first: number; readonly step: number };
   #removedCount = 0;
   #unknownRemovalCount = 0;
 
@@ -96,6 +99,7 @@ export class PrefixIndex implements IndexWriter {
     if (shared === null) initialiseIndex(kernel, limits);
     const scratch = makeWriterScratch(kernel, memory);
     const report = new IndexReport(kernel, memory, scratch.reportAt, limits.onEviction);
+    this.#groupSlots = { first: RANK_SLOTS_MAX + limits.part.number, step: limits.part.count };
     this.#memory = memory;
     this.#kernel = kernel;
     this.#scratch = scratch;
@@ -194,7 +198,8 @@ export class PrefixIndex implements IndexWriter {
     checkRankSlot(rankSlot);
     checkBlockSize(blockSize);
     const numbers = [GROUP_RULES[rule], kindNumber(kind)] as const;
-    const slot = this.#kernel.rankGroup(rankSlot, index, ...numbers, windowTokens, blockSize);
+    const { first, step } = this.#groupSlots;
+    const slot = this.#kernel.rankGroup(rankSlot, index, ...numbers, windowTokens, blockSize, first, step);
     return slot === 0 ? -1 : slot;
   }
 
@@ -400,12 +405,24 @@ export class PrefixIndex implements IndexWriter {
       kernel: this.#kernel,
       prefixes: new Uint32Array(this.#memory.buffer, prefixesAt, 2 * STORE_BLOCKS_MAX),
       hashes,
+      groupSlots: this.#groupSlots,
       openContext: (key) => this.openContext(key),
       park: (store) => this.#waiting.park(store),
       evicted: () => {
         this.#report.takeEvictions();
       },
     });
+  }
+
+  /**
+   * Everything of a rank but its parked stores (`takeParked`), for another index; it stays here. The scratch is used.
+   * O(blocks of the rank's contexts), some nanoseconds for each that is another rank's.
+   */
+  exportRank(rankSlot: number): RankRows {
+    checkRankSlot(rankSlot);
+    const { tokensAt, hashesAt } = this.#scratch;
+    const [kernel, memory, contexts] = [this.#kernel, this.#memory, this.contexts()];
+    return readRank({ kernel, memory, contexts, outAt: tokensAt, cursorAt: hashesAt }, rankSlot);
   }
 
   /** What the index holds and has done. O(contexts × ranks). */

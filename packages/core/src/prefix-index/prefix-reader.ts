@@ -62,6 +62,19 @@ LIMITS[LOST_TO_PREFIXES] = "prefix_limit";
 LIMITS[LOST_TO_MEMORY] = "memory_limit";
 const NO_CONTEXTS: readonly ContextSummary[] = [];
 
+/**
+ * Holds the longest query to its range.
+ *
+ * @throws IndexError `invalid_option`.
+ */
+export function checkTokensMax(tokensMax: number = QUERY_TOKENS_MAX): number {
+  if (Number.isInteger(tokensMax) && tokensMax >= 1 && tokensMax <= 16_777_216) return tokensMax;
+  throw new IndexError(
+    { code: "invalid_option", option: "tokensMax", actual: tokensMax, expected: "1 … 16777216" },
+    `tokensMax is ${tokensMax}, expected a whole number in 1 … 16777216`,
+  );
+}
+
 /** Looks prefixes up. Made per thread; holds a line and buffers in shared memory until `detach`. */
 export class PrefixReader {
   /** Token ids of a query, `LOOKAHEAD_MAX` more than the longest prompt. Written by the caller. */
@@ -88,7 +101,7 @@ export class PrefixReader {
   readonly #rowViews: (Uint32Array | undefined)[] = Array.from({ length: RANK_SLOTS_MAX + 1 });
   readonly #result: MatchResult = { blockCount: 0, matchCount: 0, rows: new Uint32Array(0) };
 
-  private constructor(memory: KernelMemory, tokensMax: number) {
+  protected constructor(memory: KernelMemory, tokensMax: number) {
     this.#memory = memory;
     this.#kernel = instantiateKernel(memory);
     this.#at = this.#kernel.readerOpen(tokensMax);
@@ -126,13 +139,7 @@ export class PrefixReader {
    * @throws IndexError `too_many_readers`; `invalid_option` when `tokensMax` is not in 1 … 2²⁴.
    */
   static attach(shared: SharedPrefixIndex, options: { readonly tokensMax?: number } = {}): PrefixReader {
-    const tokensMax = options.tokensMax ?? QUERY_TOKENS_MAX;
-    if (!Number.isInteger(tokensMax) || tokensMax < 1 || tokensMax > 16_777_216)
-      throw new IndexError(
-        { code: "invalid_option", option: "tokensMax", actual: tokensMax, expected: "1 … 16777216" },
-        `tokensMax is ${tokensMax}, expected a whole number in 1 … 16777216`,
-      );
-    return new PrefixReader(shared.memory, tokensMax);
+    return new PrefixReader(shared.memory, checkTokensMax(options.tokensMax));
   }
 
   /** Gives line and buffers back. The reader and its arrays must not be used afterwards. */
@@ -248,7 +255,7 @@ export class PrefixReader {
    * @throws IndexError `too_many_tokens` when the prompt is longer than `tokens`.
    */
   matchTokens(contextId: number, tokenCount: number, hasExtra: boolean): MatchResult {
-    this.#refuseLonger(tokenCount);
+    this.checkTokenCount(tokenCount);
     return this.#match(contextId, tokenCount, true, hasExtra);
   }
 
@@ -262,7 +269,7 @@ export class PrefixReader {
    * @throws IndexError `too_many_tokens` when the prompt is longer than `tokens`.
    */
   digestChunks(tokenCount: number, chunkTokens: number): Uint32Array {
-    this.#refuseLonger(tokenCount);
+    this.checkTokenCount(tokenCount);
     assert(
       chunkTokens > 0 && chunkTokens % DIGEST_TOKENS_MIN === 0,
       "a chunk has whole rounds of the kernel's",
@@ -281,21 +288,55 @@ export class PrefixReader {
    * @throws IndexError `too_many_blocks` when there are more than `hashes` holds.
    */
   matchHashes(contextId: number, blockCount: number): MatchResult {
-    const blocksMax = this.hashes.length / 2;
-    if (blockCount > blocksMax)
-      throw new IndexError(
-        { code: "too_many_blocks", actual: blockCount, expectedMax: blocksMax },
-        `a query of ${blockCount} blocks does not fit: at most ${blocksMax}`,
-      );
+    this.checkHashCount(blockCount);
     return this.#match(contextId, blockCount, false, false);
   }
 
-  #refuseLonger(tokenCount: number): void {
+  /**
+   * Holds a query to what `tokens` has room for.
+   *
+   * @throws IndexError `too_many_tokens`.
+   */
+  protected checkTokenCount(tokenCount: number): void {
     if (tokenCount <= this.tokens.length) return;
     throw new IndexError(
       { code: "too_many_tokens", actual: tokenCount, expectedMax: this.tokens.length },
       `a query of ${tokenCount} tokens does not fit: at most ${this.tokens.length}`,
     );
+  }
+
+  /**
+   * The same for `hashes`.
+   *
+   * @throws IndexError `too_many_blocks`.
+   */
+  protected checkHashCount(blockCount: number): void {
+    const blocksMax = this.hashes.length / 2;
+    if (blockCount <= blocksMax) return;
+    throw new IndexError(
+      { code: "too_many_blocks", actual: blockCount, expectedMax: blocksMax },
+      `a query of ${blockCount} blocks does not fit: at most ${blocksMax}`,
+    );
+  }
+
+  /** Hashes blocks of `tokens` into `hashes`: `count` of them from block `from` on; those before it are there. */
+  protected hashTokens(
+    shape: Omit<ContextKey, "model" | "loraName">,
+    from: number,
+    count: number,
+    hasExtra: boolean,
+  ): void {
+    this.#kernel.readerHash(this.#at, shape.blockSize, shape.lookahead, from, count, Number(hasExtra));
+  }
+
+  /** Raised when a context of this memory is made or dropped. */
+  get contextsVersion(): number {
+    return this.#kernel.contextsVersion();
+  }
+
+  /** The rank that a holder slot of a dump belongs to. */
+  ownerOf(holderSlot: number): number {
+    return this.#kernel.holderOwner(holderSlot);
   }
 
   #match(contextId: number, count: number, isTokens: boolean, hasExtra: boolean): MatchResult {

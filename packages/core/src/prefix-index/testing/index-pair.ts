@@ -5,7 +5,7 @@
 import { assert } from "../../assert.ts";
 import type { ReferenceHash } from "../../block-hash/testing/reference-hash.ts";
 import { toHex } from "../../block-hash/block-hash.ts";
-import { HOLDER_SLOTS_MAX } from "../contract.ts";
+import { type ContextKey, HOLDER_SLOTS_MAX } from "../contract.ts";
 import { type IndexCopy, IndexCopyReader } from "../index-copy.ts";
 import { NaivePrefixIndex } from "./naive-prefix-index.ts";
 import type { PrefixIndexOptions } from "../index-options.ts";
@@ -91,32 +91,51 @@ export class IndexPair {
    */
   compareAll(): void {
     const { naive, index, reader } = this;
-    const violations = index.check();
-    assert(violations.length === 0, () => violations.join("; "));
-    const blocksOf = new Map<string, number>();
-    let holderCount = 0;
-    for (const key of this.#world.contexts) {
-      const expected = naive.dump(naive.openContext(key));
-      const actual = dumpLines(reader, index.openContext(key));
-      const lineCount = Math.max(expected.length, actual.length);
-      for (let i = 0; i < lineCount; i++)
-        assert(actual[i] === expected[i], () => `dump: "${actual[i]}" instead of "${expected[i]}"`);
-      holderCount += expected.length;
-      const held = new Set(expected.map((line) => line.split(" ").slice(0, 2).join(" ")));
-      for (const line of held) blocksOf.set(line.slice(17), (blocksOf.get(line.slice(17)) ?? 0) + 1);
-    }
-    for (const [slot, count] of blocksOf) {
-      // A group's blocks are not the rank's.
-      if (this.#world.groups.length > 0) continue;
-      const actual = index.rankBlockCount(Number(slot));
-      assert(
-        actual === count,
-        () => `rank ${slot} holds ${String(actual)} blocks instead of ${String(count)}`,
-      );
-    }
-    const { holderCount: actual } = index.stats();
-    assert(actual === holderCount, () => `${String(actual)} holders instead of ${String(holderCount)}`);
+    compareHeld(naive, this.#world, {
+      violations: index.check(),
+      dump: (key) => dumpLines(reader, index.openContext(key)),
+      rankBlockCount: (slot) => index.rankBlockCount(slot),
+      holderCount: index.stats().holderCount,
+    });
   }
+}
+
+/** What an index says that it holds. */
+export interface Held {
+  readonly violations: readonly string[];
+  dump(key: ContextKey): readonly string[];
+  rankBlockCount(rankSlot: number): number;
+  readonly holderCount: number;
+}
+
+/**
+ * Compares everything that an index holds with its specification.
+ *
+ * @throws AssertionError at the first difference or violation.
+ */
+export function compareHeld(naive: NaivePrefixIndex, world: PrefixWorld, held: Held): void {
+  const { violations } = held;
+  assert(violations.length === 0, () => violations.join("; "));
+  const blocksOf = new Map<string, number>();
+  let holderCount = 0;
+  for (const key of world.contexts) {
+    const expected = naive.dump(naive.openContext(key));
+    const actual = held.dump(key);
+    const lineCount = Math.max(expected.length, actual.length);
+    for (let i = 0; i < lineCount; i++)
+      assert(actual[i] === expected[i], () => `dump: "${actual[i]}" instead of "${expected[i]}"`);
+    holderCount += expected.length;
+    const blocks = new Set(expected.map((line) => line.split(" ").slice(0, 2).join(" ")));
+    for (const line of blocks) blocksOf.set(line.slice(17), (blocksOf.get(line.slice(17)) ?? 0) + 1);
+  }
+  for (const [slot, count] of blocksOf) {
+    // A group's blocks are not the rank's.
+    if (world.groups.length > 0) continue;
+    const actual = held.rankBlockCount(Number(slot));
+    assert(actual === count, () => `rank ${slot} holds ${String(actual)} blocks instead of ${String(count)}`);
+  }
+  const { holderCount: actual } = held;
+  assert(actual === holderCount, () => `${String(actual)} holders instead of ${String(holderCount)}`);
 }
 
 /** What a context holds, as sorted lines "prefixHash rankSlot tier copies", like `NaivePrefixIndex.dump`. */
