@@ -22,6 +22,7 @@ import {
   type KvEvent,
   PrefixIndex,
   Prng,
+  RankHomes,
 } from "@kvsync/core";
 import { CATALOGUE } from "@kvsync/observability/kvsync/catalogue";
 import { Counter, Gauge, Histogram, MetricSlots } from "@kvsync/observability/slots";
@@ -159,8 +160,9 @@ async function run(isMetered: boolean): Promise<number> {
     {
       worker: "ingest-0",
       workerNumber: 0,
-      sharedIndex: null,
-      prefixHashes: "public",
+      workerCount: 1,
+      homes: RankHomes.create().memory,
+      hashSeed: 1337n,
       restoreFrom: null,
       publisherRanges: [],
       transport: "own",

@@ -1,7 +1,7 @@
 /**
  * The daemon without its HTTP rim: ingest thread, index reader, sources of engines, metrics. Controllers get its parts (app.module.ts).
  *
- *   Settings ─▶ IngestWorker ─▶ shared index ─▶ PrefixReader ─▶ Lookup
+ *   Settings ─▶ IngestPool ─▶ shared index, a part for each worker ─▶ one PrefixReader ─▶ Lookup
  *                    │                                            ▲
  *                    └─▶ shared board ─▶ BoardReader ─────────────┤
  *   file, HTTP, Kubernetes ─▶ Discovery ─▶ EngineRegistry ────────┘
@@ -14,7 +14,7 @@
 import { rmSync } from "node:fs";
 import { availableParallelism, hostname, totalmem } from "node:os";
 
-import { PrefixReader } from "@kvsync/core";
+import { attachReader, type PrefixReader, RankHomes } from "@kvsync/core";
 import type { Exposition } from "@kvsync/observability/exposition";
 import { PICKER_METRICS } from "@kvsync/observability/kvsync/picker";
 import type { MetricSlots } from "@kvsync/observability/slots";
@@ -34,6 +34,7 @@ import { ExactnessWatch } from "./health/exactness-watch.ts";
 import { HealthChecks } from "./health/health-checks.ts";
 import { type IndexStart, Readiness } from "./health/readiness.ts";
 import { SyncHealth } from "./health/sync-health.ts";
+import { indexSeed } from "./ingest/index-seed.ts";
 import { IngestPool, type PoolDependencies } from "./ingest/ingest-pool.ts";
 import { RunJournal } from "./ingest/message-journal.ts";
 import { SetAsideMessages } from "./ingest/set-aside.ts";
@@ -233,20 +234,22 @@ export class Daemon {
     });
     for (const path of found?.fetched ?? []) rmSync(path, { force: true });
     dependencies.opened?.(() => ingest.stop());
-    const reader = PrefixReader.attach(ingest.index, { tokensMax: settings.limits.query_tokens });
+    const reader = attachReader(ingest.index, { tokensMax: settings.limits.query_tokens });
     const registry = registryOf(settings, sync.on ? ingest : NO_FOLLOWER);
     const { configFile } = dependencies;
     const discovery = new Discovery(settings, { registry, shard, metrics, log, now: epochMs, configFile });
     const tokenizers = await tokenizersOf(settings, dependencies, telemetry);
     const healthSources = { settings, registry, board, snapshots, tokenizers: tokenizers.remotes };
     const health = healthOf({ ...healthSources, ...discoveryHealth(discovery) }, version, log);
-    const reservedBytes = (): number => ingest.index.memory.buffer.byteLength;
+    const { index } = ingest;
+    const reservedBytes = (): number =>
+      index.parts.reduce((sum, { memory }) => sum + memory.buffer.byteLength, 0);
     const gauged = { registry, board, reader, reservedBytes, settings, version, health };
     collectGauges(gauged, sync, snapshots, telemetry);
     telemetry.exposition.beforeScrape(discovery.status.gauges(discovery.sources));
     if (found !== null) tellRestored(found, ingest.restored, metrics, log.write);
     goOnFrom(ingest.restored, { snapshots, registry, settings, discovery });
-    const shares = { index: ingest.index, board: boardMemory, registry, shard };
+    const shares = { index, board: boardMemory, registry, shard };
     const picking = await pickerOf(settings, shares, dependencies, telemetry);
     const lookupThreads = await LookupThreads.start(settings, {
       ...shares,
@@ -589,12 +592,21 @@ function ingestSettings(
 ): IngestSettings[] {
   const { index, ingest, limits, security, discovery, tracing } = settings;
   const { workers } = ingest;
+  const { memory: homes } = RankHomes.create();
+  const hashSeed = indexSeed(
+    index.prefix_hashes,
+    readSharedSeed(index.seed_file),
+    restoreFrom?.paths[0] ?? null,
+  );
   const share = (limit: number): number => Math.max(1, Math.floor(limit / workers));
   return Array.from({ length: workers }, (_, workerNumber) => ({
-    restoreFrom: workerNumber === 0 ? restoreFrom : null,
+    restoreFrom:
+      restoreFrom === null ? null : { ...restoreFrom, part: { number: workerNumber, count: workers } },
     worker: `ingest-${workerNumber}`,
     workerNumber,
-    sharedIndex: null,
+    workerCount: workers,
+    homes,
+    hashSeed,
     ...shared,
     tracedRatio: tracing.endpoint === null ? null : tracing.batch_ratio,
     queue: {
@@ -612,12 +624,10 @@ function ingestSettings(
     reconnectMsMax: ingest.reconnect_ms_max,
     index: {
       contextCountMax: limits.contexts,
-      prefixesPerContextMax: limits.prefixes_per_context,
-      memoryBytesMax: limits.index_bytes,
+      prefixesPerContextMax: share(limits.prefixes_per_context),
+      memoryBytesMax: share(limits.index_bytes),
       parkedBytesMax: share(PARKED_BYTES_MAX),
     },
-    prefixHashes: index.prefix_hashes,
-    sharedSeed: readSharedSeed(index.seed_file),
     dnsServers: discovery.dns_servers,
     transport: ingest.transport,
     messagePartsMax: limits.message_parts,

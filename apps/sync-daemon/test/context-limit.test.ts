@@ -2,8 +2,8 @@
  * Engines with more adapters than the index may have contexts. A lookup that misses evicted blocks
  * gives the limit as the reason in the same moment. The log has one line for a burst of evictions.
  *
- * One daemon with one context and two workers. Different threads follow the engine that loses
- * blocks and the engine that takes its context.
+ * One daemon with one context, which the engine that loses blocks and the engine that takes its context
+ * have in one part of the index.
  */
 import { afterAll, beforeAll, expect, test } from "vitest";
 
@@ -23,7 +23,7 @@ let plain: TestEngine;
 let adapted: TestEngine;
 
 beforeAll(async () => {
-  running = await startInProcess(["--limits-contexts", "1", "--ingest-workers", "2"]);
+  running = await startInProcess(["--limits-contexts", "1", "--ingest-workers", "1"]);
 });
 
 afterAll(async () => {
@@ -69,10 +69,7 @@ async function isExact(engine: TestEngine): Promise<void> {
   });
 }
 
-/**
- * Keeps this thread busy until the index has evicted blocks of the rank. Workers get each other's
- * evictions from this thread, so the rank's own worker has none of it yet.
- */
+/** Keeps this thread busy until the index has evicted blocks of the rank: the next lookup may come before the board says so. */
 function spinUntilEvicted(engine: TestEngine): void {
   const endMs = performance.now() + SPIN_MS_MAX;
   while (running.daemon.reader.rankLostTo(slotOf(engine)) === null)

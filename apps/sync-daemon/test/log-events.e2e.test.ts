@@ -59,6 +59,7 @@ const SHOWN_BY: Readonly<Record<string, string>> = {
   set_aside_unwritable: "src/ingest/message-journal.test.ts",
   started_incomplete: "test/cold-start.e2e.test.ts",
   stream_moved: "test/workers.e2e.test.ts",
+  stream_stayed: "src/ingest/ingest-pool.test.ts",
   template_differs: "test/local-tokenizer.test.ts",
   template_trusted: "test/local-tokenizer.test.ts",
   tokenizer_circuit_closed: "test/remote-tokenizer.test.ts",

@@ -60,7 +60,7 @@ const index = PrefixIndex.create({ memoryBytesMax: 64 * 1024 * 1024 });
 const takenAt = (takenMs: number): TakenSnapshot => ({
   takenMs,
   streams: [],
-  copy: index.copy(),
+  copies: [index.copy()],
   stoodStillMs: 0,
 });
 

@@ -1,7 +1,7 @@
 /**
- * Several ingest workers in one daemon: the index is as exact as with one worker. Streams move to
- * workers that have time for them, and snapshots show all workers at one moment. Numbers are those
- * of ingest-pool.ts.
+ * Several ingest workers in one daemon, each with a part of the index in a memory of its own. The index
+ * is as exact as with one worker. Streams move with their rows to workers that have time for them, and
+ * snapshots have all parts. Numbers are those of ingest-pool.ts.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -58,7 +58,7 @@ test("three workers keep one exact index, through losses and restarts of engines
     );
 });
 
-test("a snapshot shows all workers at one moment, and any number of workers goes on from it", async () => {
+test("a snapshot has the parts of all workers, and any number of workers goes on from it (P3)", async () => {
   await Promise.all(engines.map((engine) => engine.serve(20)));
   await caughtUp(daemon, engines);
   expect(await daemon.end()).toMatchObject({ code: 0 });

@@ -1,28 +1,30 @@
 /**
  * The ingest workers together: which worker follows which rank, and moving a stream from a busy
- * worker to an idle one.
+ * worker to an idle one. Each worker has a part of the index, with all rows of its ranks.
  *
- *     rank ──follow──▶ the worker with the fewest ranks
+ *     rank ──follow──▶ the worker that has its rows from a snapshot, else the one with the fewest ranks
  *                        │ once a second: utilization of all workers
  *                        ▼
- *     busiest − idlest > SPREAD, three times in a row ──▶ one stream: release ─▶ position, parked stores ─▶ follow there
+ *     busiest − idlest > SPREAD, three times in a row ──▶ one stream: release ─▶ position, parked stores, rows ─▶ adopt there ─▶ forget here
  *
  * Invariants
  *  P1  A rank is followed by one worker at a time: the next one follows after the one before has answered.
  *  P2  A stream that moves keeps its blocks; its publisher proves itself at the new connection, and
  *      messages sent in between are replayed. So a move costs a moment of `stale`, never an answer.
+ *      A stream whose rows do not fit stays.
+ *  P3  Each stream is in one part of a snapshot, with the rows that it had at its position. Parts are copied at
+ *      moments of their own: nothing in a rank depends on another one.
  *
- * `stream-choice.ts` chooses the stream that moves.
+ * `stream-choice.ts` chooses the worker of a new rank, and the stream that moves.
  */
 
-import { assert, type EvictionReason, type ParkedRecord, type SharedPrefixIndex } from "@kvsync/core";
+import { assert, type ParkedRecord, type SharedIndexParts } from "@kvsync/core";
 import { openLabel } from "@kvsync/observability/definition";
 import { STREAM_METRICS } from "@kvsync/observability/kvsync/stream";
 import type { Counter, MetricSlots, SlotAnnouncement } from "@kvsync/observability/slots";
 
 import type { RankFollower } from "../engine/engine-registry.ts";
 import type { LogLine, WriteEvent } from "../log/log-line.ts";
-import { SnapshotError } from "../snapshot/snapshot-error.ts";
 import type { TakenSnapshot } from "../snapshot/taken-snapshot.ts";
 import type { FinishedSpan } from "../telemetry/finished-span.ts";
 import { IngestWorker } from "./ingest-worker.ts";
@@ -30,10 +32,9 @@ import type { BoardReader } from "../board/stream-board.ts";
 import { UnknownKinds } from "../board/unknown-kinds.ts";
 import type { SetAsideMessages } from "./set-aside.ts";
 import { StallWatch } from "./stall-watch.ts";
-import { makeBarrier } from "./snapshot-barrier.ts";
 import type { FollowedRank } from "../engine/followed-rank.ts";
 import type { RestoredSnapshot } from "../snapshot/restored-snapshot.ts";
-import { streamToMove } from "./stream-choice.ts";
+import { streamToMove, workerForRank } from "./stream-choice.ts";
 import type { IngestSettings } from "./thread-messages.ts";
 
 const LOOK_MS = 1000;
@@ -80,6 +81,9 @@ export class IngestPool implements RankFollower {
   readonly #assignments = new Map<number, Assignment>();
   /** Of a snapshot, by rank slot, until their rank is followed or forgotten. */
   readonly #parked: Map<number, readonly ParkedRecord[]>;
+  /** The worker that has a rank's rows of a snapshot, likewise. */
+  readonly #restoredAt = new Map<number, number>();
+  readonly #homes: SharedArrayBuffer;
   /** By worker: there from the start, so that none moved is a figure too. */
   readonly #stolen: readonly Counter[];
   /** Moves under way, by rank slot. */
@@ -88,8 +92,13 @@ export class IngestPool implements RankFollower {
   #timer: NodeJS.Timeout | null = null;
   #looksSpread = 0;
 
-  private constructor(workers: readonly IngestWorker[], dependencies: PoolDependencies) {
+  private constructor(
+    workers: readonly IngestWorker[],
+    homes: SharedArrayBuffer,
+    dependencies: PoolDependencies,
+  ) {
     this.#workers = workers;
+    this.#homes = homes;
     this.#dependencies = dependencies;
     const { board, log, stalled, stallMs } = dependencies;
     const lost = (number: number, silentMs: number): void => {
@@ -108,12 +117,15 @@ export class IngestPool implements RankFollower {
         worker: openLabel("worker", `ingest-${number}`),
       }),
     );
-    const restored = workers[0]?.restored;
+    const { restored } = this;
     this.#parked = new Map(restored?.kind === "restored" ? restored.parked : []);
+    for (const [number, worker] of workers.entries())
+      if (worker.restored?.kind === "restored")
+        for (const { rankSlot } of worker.restored.streams) this.#restoredAt.set(rankSlot, number);
   }
 
   /**
-   * Starts the workers: the first makes the index, the others write it with it.
+   * Starts the workers, each with its part of the index.
    *
    * @param settings - of each, in order.
    * @param dependencies - who hears.
@@ -123,47 +135,49 @@ export class IngestPool implements RankFollower {
     settings: readonly IngestSettings[],
     dependencies: PoolDependencies,
   ): Promise<IngestPool> {
-    const workers: IngestWorker[] = [];
     let pool: IngestPool | null = null;
-    for (const [number, own] of settings.entries()) {
-      const sharedIndex = workers[0]?.index ?? null;
-      const worker = await IngestWorker.start(
-        dependencies.script,
-        { ...own, sharedIndex },
-        {
-          metrics: dependencies.announce,
-          log: dependencies.threadLine,
-          span: dependencies.span,
-          unknownKind: (rankSlot, kind) => {
-            pool?.unknownKinds.note(rankSlot, kind);
-          },
-          died: (error) => {
-            if (pool !== null) pool.#writeDown(number, "died");
-            dependencies.died(error);
-          },
-          evicted: (reason: EvictionReason, rankSlots) => {
-            workers.forEach((other, i) => {
-              if (i !== number) other.evicted(reason, rankSlots);
-            });
-          },
+    const start = (own: IngestSettings, number: number): Promise<IngestWorker> =>
+      IngestWorker.start(dependencies.script, own, {
+        metrics: dependencies.announce,
+        log: dependencies.threadLine,
+        span: dependencies.span,
+        unknownKind: (rankSlot, kind) => {
+          pool?.unknownKinds.note(rankSlot, kind);
         },
-      );
-      workers.push(worker);
-    }
-    pool = new IngestPool(workers, dependencies);
+        died: (error) => {
+          if (pool !== null) pool.#writeDown(number, "died");
+          dependencies.died(error);
+        },
+      });
+    const [first] = settings;
+    assert(first !== undefined, "a pool has at least one worker");
+    const workers = await Promise.all(settings.map(start));
+    pool = new IngestPool(workers, first.homes, dependencies);
     pool.#stallWatch.start();
     if (workers.length > 1) pool.#balance();
     return pool;
   }
 
-  /** The index that all of them write. */
-  get index(): SharedPrefixIndex {
-    return this.#first.index;
+  /** The index that they write, each its part. */
+  get index(): SharedIndexParts {
+    return { parts: this.#workers.map(({ index }) => index), homes: this.#homes };
   }
 
-  /** What became of the snapshot to start from; null when there was none. */
+  /**
+   * What became of the snapshot to start from; null when there was none. A part that could not be filled begins cold, and so do
+   * its streams.
+   */
   get restored(): RestoredSnapshot | null {
-    return this.#first.restored;
+    const outcomes = this.#workers.flatMap(({ restored }) => restored ?? []);
+    const parts = outcomes.filter((outcome) => outcome.kind === "restored");
+    if (parts.length === 0) return outcomes[0] ?? null;
+    return {
+      kind: "restored",
+      createdMs: Math.min(...parts.map(({ createdMs }) => createdMs)),
+      rows: parts.reduce((sum, { rows }) => sum + rows, 0),
+      streams: parts.flatMap(({ streams }) => streams),
+      parked: new Map(parts.flatMap(({ parked }) => [...parked])),
+    };
   }
 
   /** {@inheritDoc RankFollower.follow} */
@@ -171,9 +185,10 @@ export class IngestPool implements RankFollower {
     const setAside = this.#dependencies.setAside.of(wanted);
     const rank = setAside.length === 0 ? wanted : { ...wanted, setAside };
     assert(!this.#assignments.has(rank.rankSlot), "P1: a worker follows the rank already");
-    const counts = this.#workers.map(() => 0);
-    for (const { worker } of this.#assignments.values()) counts[worker] = (counts[worker] ?? 0) + 1;
-    const worker = counts.indexOf(Math.min(...counts));
+    const worker =
+      this.#restoredAt.get(rank.rankSlot) ??
+      workerForRank(rank.model, this.#workers.length, [...this.#assignments.values()]);
+    this.#restoredAt.delete(rank.rankSlot);
     this.#assignments.set(rank.rankSlot, {
       rank,
       worker,
@@ -189,8 +204,9 @@ export class IngestPool implements RankFollower {
   /** {@inheritDoc RankFollower.forget} */
   async forget(rankSlot: number): Promise<void> {
     await this.#moving.get(rankSlot);
-    const worker = this.#assignments.get(rankSlot)?.worker ?? 0;
+    const worker = this.#assignments.get(rankSlot)?.worker ?? this.#restoredAt.get(rankSlot) ?? 0;
     this.#assignments.delete(rankSlot);
+    this.#restoredAt.delete(rankSlot);
     this.#parked.delete(rankSlot);
     await this.#workers[worker]?.forget(rankSlot);
     this.unknownKinds.forget(rankSlot);
@@ -203,24 +219,19 @@ export class IngestPool implements RankFollower {
   }
 
   /**
-   * Copies streams and index as they are at one moment.
+   * Copies streams and index (P3).
    *
    * @returns the snapshot, to be written.
-   * @throws SnapshotError workers_busy, when a worker did not stand still for it in time.
    */
   async takeSnapshot(): Promise<TakenSnapshot> {
     await Promise.all(this.#moving.values());
-    const others = this.#workers.slice(1);
-    const barrier = others.length === 0 ? null : makeBarrier(others.length);
-    const standing = barrier === null ? [] : others.map((worker) => worker.standStill(barrier));
-    const taken = await this.#first.takeSnapshot(barrier);
-    if (taken === null)
-      throw new SnapshotError({ code: "workers_busy" }, "an ingest worker did not stand still in time");
-    const parts = await Promise.all(standing);
+    // Orders of moves and of new ranks come to each worker after this one: no rank is copied twice, or by none.
+    const parts = await Promise.all(this.#workers.map((worker) => worker.takeSnapshot()));
     return {
-      ...taken,
-      streams: [...taken.streams, ...parts.flatMap(({ streams }) => streams)],
-      copy: { ...taken.copy, parked: [...taken.copy.parked, ...parts.flatMap(({ parked }) => parked)] },
+      takenMs: Math.min(...parts.map(({ takenMs }) => takenMs)),
+      stoodStillMs: Math.max(...parts.map(({ stoodStillMs }) => stoodStillMs)),
+      streams: parts.flatMap(({ streams }) => streams),
+      copies: parts.flatMap(({ copies }) => copies),
     };
   }
 
@@ -248,12 +259,6 @@ export class IngestPool implements RankFollower {
     const text =
       "an ingest worker ended during a message of this engine; it is passed over after the restart";
     log("message_set_aside", { ...facts, sequence_number: at.message.sequenceNumber }, { text });
-  }
-
-  get #first(): IngestWorker {
-    const [first] = this.#workers;
-    if (first === undefined) throw new Error("a pool has at least one worker");
-    return first;
   }
 
   #balance(): void {
@@ -296,19 +301,25 @@ export class IngestPool implements RankFollower {
     const assignment = this.#assignments.get(rankSlot);
     const target = this.#workers[to];
     if (assignment === undefined || target === undefined) return;
-    const moved = await this.#workers[assignment.worker]?.release(rankSlot);
+    const from = assignment.worker;
+    const source = this.#workers[from];
+    const moved = await source?.release(rankSlot);
     assignment.movedMs = performance.now();
-    if (moved === null || moved === undefined) return;
+    if (source === undefined || moved === null || moved === undefined) return;
     assert(
       this.#assignments.get(rankSlot) === assignment,
       "P1: the rank was forgotten or moved during its move",
     );
-    const from = assignment.worker;
-    assignment.worker = to;
-    assignment.applied = 0;
-    target.follow({ ...assignment.rank, resumeFrom: moved.position }, moved.parked);
-    this.#stolen[to]?.inc();
     const { workerId: pod, model, dpRank: dp_rank } = assignment.rank;
+    assignment.applied = 0;
+    if (!(await target.adopt(assignment.rank, moved))) {
+      source.follow({ ...assignment.rank, resumeFrom: moved.position }, moved.parked);
+      log("stream_stayed", { pod, model, dp_rank, from, to });
+      return;
+    }
+    assignment.worker = to;
+    await source.forget(rankSlot);
+    this.#stolen[to]?.inc();
     log("stream_moved", { pod, model, dp_rank, from, to });
   }
 }

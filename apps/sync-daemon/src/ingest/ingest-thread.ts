@@ -1,5 +1,5 @@
 /**
- * Entry of an ingest worker thread: makes the index (shared memory), the sockets and the ingest,
+ * Entry of an ingest worker thread: makes its part of the index (shared memory), the sockets and the ingest,
  * and obeys the main thread's messages (thread-messages.ts). An uncaught error ends the thread, and
  * with it the process. The thread's state is unknown then, and everything can be rebuilt from the
  * engines.
@@ -7,13 +7,9 @@
 
 import { parentPort, workerData } from "node:worker_threads";
 
-import {
-  assert,
-  type EvictionReason,
-  type IndexCopy,
-  PrefixIndex,
-  type PrefixIndexOptions,
-} from "@kvsync/core";
+import { setImmediate as turn } from "node:timers/promises";
+
+import { assert, type IndexCopy, PrefixIndex, RankHomes } from "@kvsync/core";
 import { CATALOGUE } from "@kvsync/observability/kvsync/catalogue";
 import { PREFIX_INDEX_METRICS } from "@kvsync/observability/kvsync/prefix-index";
 import { TELEMETRY_METRICS } from "@kvsync/observability/kvsync/telemetry";
@@ -28,22 +24,20 @@ import { LineGate } from "../log/line-gate.ts";
 import { LogLevel } from "../log/log-level.ts";
 import type { TakenSnapshot } from "../snapshot/taken-snapshot.ts";
 import { Ingest } from "./ingest.ts";
-import { indexSeed } from "./index-seed.ts";
-import { takeOver } from "./rank-takeover.ts";
-import { letGo, othersStand, type SnapshotBarrier, standStill } from "./snapshot-barrier.ts";
+import { adopt, takeOver } from "./rank-takeover.ts";
 import { restoreSnapshot } from "./snapshot-restore.ts";
 import { droppedCounters } from "../telemetry/dropped-lines.ts";
 import { ThreadSpans } from "../telemetry/thread-spans.ts";
 import { BoardWriter } from "../board/stream-board.ts";
-import type { FromIngest, IngestSettings, ToIngest } from "./thread-messages.ts";
+import { buffersOf, type FromIngest, type IngestSettings, type ToIngest } from "./thread-messages.ts";
 import { yieldToLookups } from "./thread-priority.ts";
 
 assert(parentPort !== null, "ingest-thread runs as a worker thread");
 yieldToLookups();
 const port = parentPort;
 const settings = workerData as IngestSettings;
-const tell = (message: FromIngest): void => {
-  port.postMessage(message);
+const tell = (message: FromIngest, given: readonly ArrayBuffer[] = []): void => {
+  port.postMessage(message, given);
 };
 
 /**
@@ -59,49 +53,21 @@ process.on("uncaughtException", (error: unknown) => {
 const metrics = new MetricSlots(CATALOGUE, settings.worker, (announcement) => {
   tell({ kind: "metrics", announcement });
 });
-/** Longest wait for the other workers before a snapshot: many slices. */
-const GATHER_MS_MAX = 1000;
-/** Longest time that they stand still; a copy that takes longer is thrown away. */
-const STAND_MS_MAX = 10_000;
-
 /** Ranks that limits took something of before anybody followed them. */
 const evictedWhileRestoring = new Set<number>();
 let isRestoring = true;
-const indexOptions: PrefixIndexOptions = {
+const part = { number: settings.workerNumber, count: settings.workerCount };
+const homes = RankHomes.attach(settings.homes);
+const index = PrefixIndex.create({
   ...settings.index,
+  part,
+  seed: settings.hashSeed,
   onEviction: (reason, blockCount, rankSlots) => {
     metrics.counter(PREFIX_INDEX_METRICS.indexerEvictions, { reason }).inc(blockCount);
     if (isRestoring) for (const slot of rankSlots) evictedWhileRestoring.add(slot);
     ingest.evicted(reason, rankSlots);
-    tellEvicted(reason, rankSlots);
   },
-};
-/** What limits took since the last time that the main thread was told, by reason. */
-const evictedSlots = new Map<EvictionReason, Set<number>>();
-
-/** Tells the main thread, once a slice: one message of an engine can make limits take a million times. */
-function tellEvicted(reason: EvictionReason, rankSlots: readonly number[]): void {
-  if (evictedSlots.size === 0)
-    setImmediate(() => {
-      for (const [own, slots] of evictedSlots) tell({ kind: "evicted", reason: own, rankSlots: [...slots] });
-      evictedSlots.clear();
-    });
-  const slots = evictedSlots.get(reason) ?? new Set();
-  evictedSlots.set(reason, slots);
-  for (const slot of rankSlots) slots.add(slot);
-}
-
-const index =
-  settings.sharedIndex === null
-    ? PrefixIndex.create({
-        ...indexOptions,
-        seed: indexSeed(
-          settings.prefixHashes,
-          settings.sharedSeed ?? null,
-          settings.restoreFrom?.paths[0] ?? null,
-        ),
-      })
-    : PrefixIndex.attach(settings.sharedIndex, indexOptions);
+});
 const ingest = new Ingest(settings, {
   transports: await transportsOf(settings),
   index,
@@ -162,17 +128,14 @@ function threadSpans(ratio: number | null): ThreadSpans | null {
 port.on("message", (message: ToIngest) => {
   switch (message.kind) {
     case "follow":
+      homes.place(message.rank.rankSlot, part.number);
       takeOver(ingest, index, message.rank, message.parked);
       break;
-    case "release": {
-      const { rankSlot } = message;
-      const position = ingest.release(rankSlot);
-      const moved = position === null ? null : { position, parked: index.takeParked(rankSlot) };
-      tell({ kind: "released", rankSlot, moved });
+    case "release":
+      release(message.rankSlot);
       break;
-    }
-    case "evicted":
-      ingest.evicted(message.reason, message.rankSlots);
+    case "adopt":
+      void adoptRank(message);
       break;
     case "forget":
       ingest.forget(message.rankSlot);
@@ -182,11 +145,7 @@ port.on("message", (message: ToIngest) => {
       ingest.redial(message.rankSlot);
       break;
     case "snapshot":
-      if (message.barrier !== null && settings.workerNumber > 0) {
-        // Said before standing still, since nothing is said meanwhile.
-        tell({ kind: "standing", part: { streams: ingest.positions(), parked: index.copyParked() } });
-        standStill(message.barrier, STAND_MS_MAX);
-      } else tell({ kind: "snapshot", taken: takeSnapshot(message.barrier) });
+      tell({ kind: "snapshot", taken: takeSnapshot() });
       break;
     case "stop":
       ingest.stop();
@@ -198,24 +157,35 @@ port.on("message", (message: ToIngest) => {
 /** The last copy, which is written before the next is asked for (snapshot-store.ts): its memory serves all. */
 let lastCopy: IndexCopy | null = null;
 
-/**
- * Between two messages: what the streams say and what the index holds belong together. With several workers the others
- * stand still meanwhile; when one does not come in time there is no snapshot, since it may be in the middle of a write.
- */
-function takeSnapshot(barrier: SnapshotBarrier | null): TakenSnapshot | null {
-  const isStill = barrier === null || othersStand(barrier, GATHER_MS_MAX);
+/** Between two messages: what the streams say and what this part of the index holds belong together. */
+function takeSnapshot(): TakenSnapshot {
   const beganMs = performance.now();
-  let taken: TakenSnapshot | null = null;
-  if (isStill) {
-    const [takenMs, streams] = [Date.now(), ingest.positions()];
-    lastCopy = index.copy(lastCopy);
-    taken = { takenMs, streams, copy: lastCopy, stoodStillMs: performance.now() - beganMs };
+  const [takenMs, streams] = [Date.now(), ingest.positions()];
+  lastCopy = index.copy(lastCopy);
+  return { takenMs, streams, copies: [lastCopy], stoodStillMs: performance.now() - beganMs };
+}
+
+/** Leaves a rank to another worker. Its rows stay until that one has them (`forget`). */
+function release(rankSlot: number): void {
+  const position = ingest.release(rankSlot);
+  if (position === null) {
+    tell({ kind: "released", rankSlot, moved: null });
+    return;
   }
-  return barrier === null || letGo(barrier) ? taken : null;
+  const moved = { position, parked: index.takeParked(rankSlot), rows: index.exportRank(rankSlot) };
+  tell({ kind: "released", rankSlot, moved }, buffersOf(moved));
+}
+
+async function adoptRank({ rank, moved }: Extract<ToIngest, { kind: "adopt" }>): Promise<void> {
+  const { memoryBytesMax } = settings.index;
+  const home = { ingest, index, homes, part: part.number, memoryBytesMax, turn };
+  tell({ kind: "adopted", rankSlot: rank.rankSlot, fits: await adopt(home, rank, moved) });
 }
 
 const restored =
   settings.restoreFrom === null ? null : restoreSnapshot(index, settings.restoreFrom, evictedWhileRestoring);
 isRestoring = false;
+if (restored?.kind === "restored")
+  for (const { rankSlot } of restored.streams) homes.place(rankSlot, part.number);
 ingest.start();
 tell({ kind: "ready", index: index.shared, restored });

@@ -13,7 +13,7 @@ function script(body: string): URL {
 
 function listener(died: (error: Error) => void) {
   const nothing = (): void => undefined;
-  return { metrics: nothing, log: nothing, span: nothing, evicted: nothing, unknownKind: nothing, died };
+  return { metrics: nothing, log: nothing, span: nothing, unknownKind: nothing, died };
 }
 
 test("a thread that dies before it is ready makes the start fail with its error", async () => {

@@ -6,16 +6,21 @@
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";
 
-import type { EvictionReason, ParkedRecord, SharedPrefixIndex } from "@kvsync/core";
+import type { ParkedRecord, SharedPrefixIndex } from "@kvsync/core";
 import type { SlotAnnouncement } from "@kvsync/observability/slots";
 
 import type { LogLine } from "../log/log-line.ts";
 import type { TakenSnapshot } from "../snapshot/taken-snapshot.ts";
 import type { FinishedSpan } from "../telemetry/finished-span.ts";
-import type { SnapshotBarrier } from "./snapshot-barrier.ts";
 import type { FollowedRank } from "../engine/followed-rank.ts";
 import type { RestoredSnapshot } from "../snapshot/restored-snapshot.ts";
-import type { FromIngest, IngestSettings, MovedStream, StandingPart, ToIngest } from "./thread-messages.ts";
+import {
+  buffersOf,
+  type FromIngest,
+  type IngestSettings,
+  type MovedStream,
+  type ToIngest,
+} from "./thread-messages.ts";
 
 /** Time for the thread to close its sockets before it is ended. */
 const STOP_GRACE_MS = 1000;
@@ -25,8 +30,6 @@ export interface IngestListener {
   metrics(announcement: SlotAnnouncement): void;
   log(line: LogLine): void;
   span(span: FinishedSpan): void;
-  /** The index forgot something of these ranks by this thread's writes. */
-  evicted(reason: EvictionReason, rankSlots: readonly number[]): void;
   /** The rank has a KV-cache group of a kind that no rule is known for. */
   unknownKind(rankSlot: number, kind: string): void;
   /** The thread ended on its own: nothing is followed any more. */
@@ -35,15 +38,15 @@ export interface IngestListener {
 
 /** A running ingest thread. */
 export class IngestWorker {
-  /** The index it writes, to be read from any thread. */
+  /** The part of the index that it writes, to be read from any thread. */
   readonly index: SharedPrefixIndex;
   readonly #worker: Worker;
   /** What became of the snapshot to start from; null when there was none. */
   readonly restored: RestoredSnapshot | null;
   readonly #forgetting = new Map<number, () => void>();
   readonly #releasing = new Map<number, (moved: MovedStream | null) => void>();
-  readonly #taking: ((taken: TakenSnapshot | null) => void)[] = [];
-  readonly #standing: ((part: StandingPart) => void)[] = [];
+  readonly #adopting = new Map<number, (fits: boolean) => void>();
+  readonly #taking: ((taken: TakenSnapshot) => void)[] = [];
   #stopping = false;
 
   private constructor(worker: Worker, index: SharedPrefixIndex, restored: RestoredSnapshot | null) {
@@ -74,9 +77,6 @@ export class IngestWorker {
           case "ready":
             resolve(message);
             break;
-          case "evicted":
-            listener.evicted(message.reason, message.rankSlots);
-            break;
           case "unknown_kind":
             listener.unknownKind(message.rankSlot, message.name);
             break;
@@ -93,7 +93,7 @@ export class IngestWorker {
             listener.log(message.line);
             break;
           case "snapshot":
-          case "standing":
+          case "adopted":
           case "released":
           case "forgotten":
             started?.answered(message);
@@ -135,9 +135,18 @@ export class IngestWorker {
     });
   }
 
-  /** Tells it that the index forgot something of these ranks. */
-  evicted(reason: EvictionReason, rankSlots: readonly number[]): void {
-    this.#send({ kind: "evicted", reason, rankSlots });
+  /**
+   * Has a rank followed that another worker released.
+   *
+   * @param rank - its slot is not in use here.
+   * @param moved - what that worker left; its rows are given away.
+   * @returns false where they do not fit: then the rank is not followed here.
+   */
+  adopt(rank: FollowedRank, moved: MovedStream): Promise<boolean> {
+    return new Promise((resolve) => {
+      this.#adopting.set(rank.rankSlot, resolve);
+      this.#send({ kind: "adopt", rank, moved }, buffersOf(moved));
+    });
   }
 
   /**
@@ -162,42 +171,25 @@ export class IngestWorker {
     this.#send({ kind: "redial", rankSlot });
   }
 
-  /**
-   * Copies streams and index as they are at one moment.
-   *
-   * @param barrier - where the other workers stand still meanwhile; null when there are none.
-   * @returns null when they did not.
-   */
-  takeSnapshot(barrier: SnapshotBarrier | null): Promise<TakenSnapshot | null> {
+  /** Copies its streams and its part of the index as they are at one moment. */
+  takeSnapshot(): Promise<TakenSnapshot> {
     return new Promise((resolve) => {
       this.#taking.push(resolve);
-      this.#send({ kind: "snapshot", barrier });
+      this.#send({ kind: "snapshot" });
     });
   }
 
-  /**
-   * Has it stand still while another worker copies the index.
-   *
-   * @param barrier - where.
-   * @returns its own part.
-   */
-  standStill(barrier: SnapshotBarrier): Promise<StandingPart> {
-    return new Promise((resolve) => {
-      this.#standing.push(resolve);
-      this.#send({ kind: "snapshot", barrier });
-    });
-  }
-
-  /** Resolves what waits for this answer of the thread. Snapshots and parts arrive in the order of their orders. */
+  /** Resolves what waits for this answer of the thread. Snapshots arrive in the order of their orders. */
   private answered(
-    message: Extract<FromIngest, { kind: "snapshot" | "standing" | "released" | "forgotten" }>,
-  ) {
+    message: Extract<FromIngest, { kind: "snapshot" | "adopted" | "released" | "forgotten" }>,
+  ): void {
     switch (message.kind) {
       case "snapshot":
         this.#taking.shift()?.(message.taken);
         break;
-      case "standing":
-        this.#standing.shift()?.(message.part);
+      case "adopted":
+        this.#adopting.get(message.rankSlot)?.(message.fits);
+        this.#adopting.delete(message.rankSlot);
         break;
       case "released":
         this.#releasing.get(message.rankSlot)?.(message.moved);
@@ -225,7 +217,7 @@ export class IngestWorker {
     clearTimeout(insist);
   }
 
-  #send(message: ToIngest): void {
-    this.#worker.postMessage(message);
+  #send(message: ToIngest, given: readonly ArrayBuffer[] = []): void {
+    this.#worker.postMessage(message, given);
   }
 }

@@ -17,6 +17,7 @@ import {
   type KvEvent,
   PrefixIndex,
   PrefixReader,
+  RankHomes,
   TRUST_REASONS,
   TRUST_RULE,
 } from "@kvsync/core";
@@ -97,8 +98,9 @@ function setUp(overrides: Partial<IngestSettings> = {}, index = PrefixIndex.crea
   const settings: IngestSettings = {
     worker: "ingest-0",
     workerNumber: 0,
-    sharedIndex: null,
-    prefixHashes: "public",
+    workerCount: 1,
+    homes: RankHomes.create().memory,
+    hashSeed: 1337n,
     restoreFrom: null,
     board: memory,
     logLevel: level.memory,

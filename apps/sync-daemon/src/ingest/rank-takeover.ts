@@ -1,15 +1,70 @@
 /**
- * A rank that another worker, or a daemon before this one, has followed. Its blocks are in the
- * index, and stores that wait for parents come along.
+ * A rank that another worker, or a daemon before this one, has followed. Its blocks are in this
+ * worker's part of the index, or come along from another part. Stores that wait for parents come along.
  *
- *     stream continues from its position ─▶ what waits is parked here ─▶ what does not fit makes the stream partial
+ *     rows, page by page ─▶ this part is the rank's home ─▶ stream continues from its position ─▶ what waits is parked here
+ *                      └▶ do not fit: this part forgets the rank, and the worker before goes on with it
  *
- * The order matters: a stream that does not exist yet cannot record a loss.
+ * Parked stores that do not fit make the stream partial. The order matters: a stream that does not exist yet cannot record a
+ * loss.
+ *
+ * Invariants (rank-takeover.test.ts)
+ *  T1  An import takes no room that would make this part evict.
+ *  T2  Lookups count the rows here from the moment at which all of them are here, and not before.
  */
-import type { ParkedRecord, PrefixIndex } from "@kvsync/core";
+import { type ParkedRecord, type PrefixIndex, RankHomes, RankImport, rowCount } from "@kvsync/core";
 
 import type { Ingest } from "./ingest.ts";
 import type { FollowedRank } from "../engine/followed-rank.ts";
+import { boundCopies } from "../snapshot/snapshot-file.ts";
+import { withSlots } from "../snapshot/slot-plans.ts";
+import type { MovedStream } from "./thread-messages.ts";
+
+/** Memory of a row at most: one block without sharing takes about 35 bytes, and tables grow in steps. */
+const ROW_BYTES_MAX = 100;
+
+/** Where a moved rank goes on. */
+export interface NewHome {
+  readonly ingest: Ingest;
+  readonly index: PrefixIndex;
+  readonly homes: RankHomes;
+  /** Number of this part. */
+  readonly part: number;
+  readonly memoryBytesMax: number;
+  /** Lets other work be done between two pages. */
+  readonly turn: () => Promise<unknown>;
+}
+
+/**
+ * Goes on with a rank whose rows are in another part.
+ *
+ * @param home - this worker.
+ * @param rank - as the worker before followed it.
+ * @param moved - what that one released.
+ * @returns false where the rank does not fit: then nothing of it is here.
+ */
+export async function adopt(home: NewHome, rank: FollowedRank, moved: MovedStream): Promise<boolean> {
+  const { ingest, index, homes, part, memoryBytesMax } = home;
+  const { rankSlot } = rank;
+  const { rows, parked, position } = moved;
+  if (index.stats().allocatedBytes + ROW_BYTES_MAX * rowCount(rows) > memoryBytesMax) return false;
+  index.setRankOwner(rankSlot, rank.engineSlot);
+  for (const page of rows.pages) boundCopies(page.rows);
+  const moving = RankImport.begin(index.importer(), rows);
+  if (moving !== null) while (moving.step()) await home.turn();
+  if (moving?.isWhole !== true) {
+    index.clearRank(rankSlot);
+    return false;
+  }
+  homes.place(rankSlot, part);
+  const slots = new Map([[rankSlot, rankSlot], ...moving.slots]);
+  const waiting = parked.map((store) => ({
+    ...store,
+    rankSlot: slots.get(store.rankSlot) ?? store.rankSlot,
+  }));
+  takeOver(ingest, index, { ...rank, resumeFrom: withSlots(position, slots) }, waiting);
+  return true;
+}
 
 /**
  * Goes on with a rank.

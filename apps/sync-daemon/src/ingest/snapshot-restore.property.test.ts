@@ -24,6 +24,7 @@ import { afterAll, expect, test } from "vitest";
 import type { SnapshotStream } from "../engine/followed-rank.ts";
 import { writeSnapshot } from "../snapshot/snapshot-file.ts";
 import { Publisher, Side, withoutSlots } from "./testing/restored-world.ts";
+import type { RestoredSnapshot, RestoreOrder } from "../snapshot/restored-snapshot.ts";
 import { restoreSnapshot } from "./snapshot-restore.ts";
 
 const SEEDS = Number(process.env["KVSYNC_SEEDS"] ?? 80);
@@ -103,6 +104,20 @@ class World {
   }
 }
 
+/** Each part takes its share of the streams. */
+function restoreParts(side: Side, order: RestoreOrder): Extract<RestoredSnapshot, { kind: "restored" }> {
+  const count = side.writers.length;
+  const parts = side.writers.map((writer, number) => {
+    const outcome = restoreSnapshot(writer, { ...order, part: { number, count } }, new Set());
+    if (outcome.kind === "refused") throw new Error(outcome.message);
+    return outcome;
+  });
+  const streams = parts.flatMap((part) => part.streams).sort((a, b) => a.rankSlot - b.rankSlot);
+  const rows = parts.reduce((sum, part) => sum + part.rows, 0);
+  const parked = new Map(parts.flatMap((part) => [...part.parked]));
+  return { kind: "restored", createdMs: 1, rows, streams, parked };
+}
+
 function runSeed(seed: number): void {
   const world = new World(seed);
   const { random, options } = world;
@@ -110,14 +125,13 @@ function runSeed(seed: number): void {
   world.before(original);
   const streams = original.positions(world.publishers, world.nowMs);
   const path = join(folder, "kvsync.snapshot");
-  writeSnapshot(path, { productVersion: "0", createdMs: 1, hashSeed: "1337", streams }, original.copy());
+  writeSnapshot(path, { productVersion: "0", createdMs: 1, hashSeed: "1337", streams }, ...original.copies());
 
-  const restored = new Side(random.pick([1, 2, 3]), options);
-  // As one of several files, groups get other slots; ranks the same, where none is missing.
+  // As one of several files, or for one of several parts, groups get other slots; ranks the same, where none is missing.
   const isPlanned = seed % 2 === 1 && streams.every(({ rankSlot }, i) => rankSlot === i);
+  const restored = new Side(isPlanned ? random.pick([1, 2, 3]) : 1, options);
   const order = { paths: [path], shard: isPlanned ? { index: 0, count: 1 } : null };
-  const outcome = restoreSnapshot(restored.writers[0]!, order, new Set());
-  if (outcome.kind === "refused") throw new Error(outcome.message);
+  const outcome = restoreParts(restored, order);
   expect(outcome.streams.map(withoutGroupSlots)).toEqual(streams.map(withoutGroupSlots));
   if (isPlanned) met.planned++;
   if (outcome.streams.some((stream, i) => groupSlots(stream) !== groupSlots(streams[i]))) met.renamed++;
@@ -182,7 +196,10 @@ function compare({ nowMs }: World, original: Side, restored: Side, ranks: readon
   ).toEqual([]);
   met.rows += actual.rows.length;
   met.parked += actual.parked.length;
-  met.parkedOfGroups += restored.copy().parked.filter(({ rankSlot }) => rankSlot >= RANK_SLOTS_MAX).length;
+  met.parkedOfGroups += restored
+    .copies()
+    .flatMap(({ parked }) => parked)
+    .filter(({ rankSlot }) => rankSlot >= RANK_SLOTS_MAX).length;
   met.attached += restored.writers.reduce((sum, writer) => sum + writer.stats().attachedStoreCount, 0);
   for (const { trust } of actual.streams as { trust: string }[])
     if (trust === "partial" || trust === "exact") met[trust]++;

@@ -57,22 +57,19 @@ interface Loaded {
   readonly streams: readonly SnapshotStream[];
 }
 
-function load({ paths, shard }: RestoreOrder, importer: IndexImport, seed: string): Loaded {
+function load(order: RestoreOrder, importer: IndexImport, seed: string): Loaded {
+  const { paths, shard, part } = order;
   const [only = "", ...others] = paths;
-  if (shard !== null || others.length > 0) return loadWorkers(paths, shard, importer, seed);
+  const isPart = part !== undefined && part.count > 1;
+  if (shard !== null || others.length > 0 || isPart) return loadWorkers(order, importer, seed);
   const { head, rows } = loadSnapshot(only, importer, seed);
   return { ...head, rows };
 }
 
-/** Takes workers out of several files. A file of another seed is as none. */
-function loadWorkers(
-  paths: readonly string[],
-  shard: RestoreOrder["shard"],
-  importer: IndexImport,
-  seed: string,
-): Loaded {
-  const part = shard === null ? WHOLE_FLEET : new FleetShard(shard.index, shard.count);
-  const plans = new SlotPlans((workerId) => part.owns(workerId));
+/** Takes workers out of several files, or those of one part of the index. A file of another seed is as none. */
+function loadWorkers({ paths, shard, part }: RestoreOrder, importer: IndexImport, seed: string): Loaded {
+  const fleet = shard === null ? WHOLE_FLEET : new FleetShard(shard.index, shard.count);
+  const plans = new SlotPlans((workerId) => fleet.owns(workerId), part);
   const files: OpenSnapshot[] = [];
   try {
     for (const path of paths) files.push(openSnapshot(path));

@@ -100,6 +100,20 @@ test("no two streams or groups share a slot, and each worker comes from the firs
   );
 });
 
+test("each stream is in the plan of one part, with the slots of that part (J4)", () => {
+  const streams = Array.from({ length: 10 }, (_, n) =>
+    stream(`w${n}`, 7 * n, [RANK_SLOTS_MAX + 2 * n, RANK_SLOTS_MAX + 2 * n + 1]),
+  );
+  const plans = [0, 1, 2].map((number) => new SlotPlans(() => true, { number, count: 3 }).next(streams));
+  const planned = plans.flatMap((plan) => plan.streams);
+  expect(planned.map(({ workerId }) => workerId).sort()).toEqual(streams.map(({ workerId }) => workerId));
+  const used = planned.flatMap(slotsOf);
+  expect(new Set(used).size).toBe(used.length);
+  for (const [part, plan] of plans.entries())
+    for (const one of plan.streams)
+      for (const slot of slotsOf(one).slice(1)) expect((slot - RANK_SLOTS_MAX) % 3).toBe(part);
+});
+
 test("streams beyond the slots that there are get none (J3)", () => {
   const groupsPerStream = 64;
   const plans = new SlotPlans(() => true);

@@ -1,7 +1,7 @@
 /** The choice of the stream that moves; the clock is a number. */
 import { expect, test } from "vitest";
 
-import { COOLDOWN_MS, streamToMove } from "./stream-choice.ts";
+import { COOLDOWN_MS, streamToMove, workerForRank } from "./stream-choice.ts";
 
 const NEVER = Number.NEGATIVE_INFINITY;
 
@@ -28,4 +28,13 @@ test("of any streams the chosen one makes the difference smaller, and no other m
           if (slot !== null) expect(left[slot]).toBeCloseTo(Math.min(...useful), 9);
           else expect(useful).toEqual([]);
         }
+});
+
+test("a new rank goes to a worker with the fewest ranks, of these to the one with most of its model (M3)", () => {
+  const at = (worker: number, model: string) => ({ worker, rank: { model } });
+  expect(workerForRank("a", 3, [])).toBe(0);
+  expect(workerForRank("a", 3, [at(0, "a"), at(2, "b")])).toBe(1);
+  expect(workerForRank("a", 2, [at(0, "b"), at(1, "a")])).toBe(1);
+  expect(workerForRank("b", 2, [at(0, "b"), at(1, "a")])).toBe(0);
+  expect(workerForRank("a", 2, [at(0, "b"), at(1, "a"), at(1, "a")])).toBe(0);
 });

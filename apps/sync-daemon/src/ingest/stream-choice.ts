@@ -1,9 +1,11 @@
 /**
- * The choice of the stream that moves from a busy ingest worker to an idle one.
+ * The choice of the ingest worker that follows a new rank, and of the stream that moves from a busy worker to an idle one.
  *
  * Invariants
  *  M1  A stream moves at most once in COOLDOWN_MS.
  *  M2  A stream moves only where the move makes the difference between the workers smaller.
+ *  M3  A new rank goes to a worker that has the fewest ranks; of several, to the one with most of its model, since a block that
+ *      two workers' ranks hold takes memory twice.
  *
  * `ingest-pool.ts` decides when a stream has to move, and moves it.
  */
@@ -17,6 +19,27 @@ export interface MovableStream {
   readonly rate: number;
   /** When it moved last; minus infinity for a stream that never moved. */
   readonly movedMs: number;
+}
+
+/**
+ * Chooses the worker of a new rank (M3).
+ *
+ * @param model - of the rank.
+ * @param workers - how many there are.
+ * @param followed - the ranks that have a worker.
+ * @returns the number of a worker.
+ */
+export function workerForRank(
+  model: string,
+  workers: number,
+  followed: readonly { readonly worker: number; readonly rank: { readonly model: string } }[],
+): number {
+  const counts = Array.from({ length: workers }, (_, worker) => {
+    const own = followed.filter((one) => one.worker === worker);
+    return { worker, all: own.length, ofModel: own.filter((one) => one.rank.model === model).length };
+  });
+  counts.sort((a, b) => a.all - b.all || b.ofModel - a.ofModel || a.worker - b.worker);
+  return counts[0]?.worker ?? 0;
 }
 
 /**

@@ -3,10 +3,10 @@
  * go. Messages, lookups and status never pass this way.
  */
 
-import type { EvictionReason, ParkedRecord, SharedPrefixIndex, StreamPosition } from "@kvsync/core";
+import type { ParkedRecord, RankRows, SharedPrefixIndex, StreamPosition } from "@kvsync/core";
 import type { SlotAnnouncement } from "@kvsync/observability/slots";
 
-import type { FollowedRank, SnapshotStream } from "../engine/followed-rank.ts";
+import type { FollowedRank } from "../engine/followed-rank.ts";
 import type { LogLine } from "../log/log-line.ts";
 import type { DialKeys } from "../security/curve-keys.ts";
 import type { FinishedSpan } from "../telemetry/finished-span.ts";
@@ -14,7 +14,6 @@ import type { RestoredSnapshot, RestoreOrder } from "../snapshot/restored-snapsh
 import type { TakenSnapshot } from "../snapshot/taken-snapshot.ts";
 import type { QueueLimits } from "./ingest-queue.ts";
 import type { JournalOrder } from "./message-journal.ts";
-import type { SnapshotBarrier } from "./snapshot-barrier.ts";
 
 /** What an ingest thread is started with. */
 export interface IngestSettings {
@@ -22,8 +21,10 @@ export interface IngestSettings {
   readonly worker: string;
   /** Its place on the board, from 0. */
   readonly workerNumber: number;
-  /** The index of the first worker; null for the first one, which makes it. */
-  readonly sharedIndex: SharedPrefixIndex | null;
+  /** How many there are. Each has a part of the index. */
+  readonly workerCount: number;
+  /** In which part each rank is (core's rank-homes.ts). */
+  readonly homes: SharedArrayBuffer;
   readonly board: SharedArrayBuffer;
   /** Where to record messages before they are applied; null after a clean stop. */
   readonly journal: JournalOrder | null;
@@ -52,16 +53,15 @@ export interface IngestSettings {
   readonly dnsServers: readonly string[];
   /** From where engines may connect to addresses that the daemon listens at. */
   readonly publisherRanges: readonly string[];
+  /** Limits of this worker's part. */
   readonly index: {
     readonly contextCountMax: number;
     readonly prefixesPerContextMax: number;
     readonly memoryBytesMax: number;
     readonly parkedBytesMax: number;
   };
-  /** Whether callers may ask by prefix hash: with the public seed; or the seed is drawn, or a snapshot's. */
-  readonly prefixHashes: "public" | "secret";
-  /** The seed that several daemons have; absent without one. */
-  readonly sharedSeed?: bigint | null;
+  /** Of the hashes in all parts. */
+  readonly hashSeed: bigint;
   /** What to fill the index from; null for a cold start. */
   readonly restoreFrom: RestoreOrder | null;
 }
@@ -70,36 +70,35 @@ export interface IngestSettings {
 export interface MovedStream {
   readonly position: StreamPosition;
   readonly parked: readonly ParkedRecord[];
+  readonly rows: RankRows;
 }
 
-/** The part of a snapshot that a worker other than the copying one has. */
-export interface StandingPart {
-  readonly streams: readonly SnapshotStream[];
-  readonly parked: readonly ParkedRecord[];
+/** Its large parts, to be given away with the message that has it. */
+export function buffersOf({ rows }: MovedStream): ArrayBuffer[] {
+  return rows.pages.map(({ rows: page }) => page.buffer as ArrayBuffer);
 }
 
 /** To the ingest thread. */
 export type ToIngest =
-  /** `parked` are stores of the rank that wait for their parents, from the worker that followed it before. */
+  /** `parked` are stores of the rank that wait for their parents, of a snapshot or of this worker. The rank's blocks are here. */
   | { readonly kind: "follow"; readonly rank: FollowedRank; readonly parked: readonly ParkedRecord[] }
   /** Stop following it and leave its blocks: another worker goes on. */
   | { readonly kind: "release"; readonly rankSlot: number }
-  /** Another worker's writes made the index forget something of these ranks. */
-  | { readonly kind: "evicted"; readonly reason: EvictionReason; readonly rankSlots: readonly number[] }
+  /** Take its rows into this part, and go on with it. */
+  | { readonly kind: "adopt"; readonly rank: FollowedRank; readonly moved: MovedStream }
   | { readonly kind: "forget"; readonly rankSlot: number }
   | { readonly kind: "redial"; readonly rankSlot: number }
-  /** `barrier` is null when there is one worker. */
-  | { readonly kind: "snapshot"; readonly barrier: SnapshotBarrier | null }
+  | { readonly kind: "snapshot" }
   | { readonly kind: "stop" };
 
 /** From the ingest thread. */
 export type FromIngest =
   | { readonly kind: "ready"; readonly index: SharedPrefixIndex; readonly restored: RestoredSnapshot | null }
-  | { readonly kind: "snapshot"; readonly taken: TakenSnapshot | null }
-  | { readonly kind: "standing"; readonly part: StandingPart }
+  | { readonly kind: "snapshot"; readonly taken: TakenSnapshot }
   /** Null when the rank cannot be gone on from now: then it is followed as before. */
   | { readonly kind: "released"; readonly rankSlot: number; readonly moved: MovedStream | null }
-  | { readonly kind: "evicted"; readonly reason: EvictionReason; readonly rankSlots: readonly number[] }
+  /** False when it did not fit: then nothing of it is in this part. */
+  | { readonly kind: "adopted"; readonly rankSlot: number; readonly fits: boolean }
   /** Everything of the rank is gone from the index: its slot may be given to another. */
   | { readonly kind: "forgotten"; readonly rankSlot: number }
   /** The rank has a KV-cache group of a kind that no rule is known for; UNKNOWN_KINDS_MAX of these for a stream. */

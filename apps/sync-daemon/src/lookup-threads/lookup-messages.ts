@@ -1,6 +1,6 @@
 /** The messages between the main thread and a thread that answers lookups. */
 
-import type { SharedPrefixIndex } from "@kvsync/core";
+import type { SharedIndexParts } from "@kvsync/core";
 
 import type { EngineChange } from "../engine/directory-copy.ts";
 import type { AnsweredBody } from "../query/body-lookup.ts";
@@ -9,7 +9,7 @@ import type { AnsweredBody } from "../query/body-lookup.ts";
 export interface LookupThreadSettings {
   /** Its number among the threads that answer, from 1: the main thread is 0. */
   readonly lookupThread: number;
-  readonly index: SharedPrefixIndex;
+  readonly index: SharedIndexParts;
   readonly board: SharedArrayBuffer;
   /** Of the registry's rank slots (engine/slot-incarnations.ts). */
   readonly incarnations: SharedArrayBuffer;

@@ -10,7 +10,7 @@
 
 import { parentPort, workerData } from "node:worker_threads";
 
-import { assert, PrefixReader } from "@kvsync/core";
+import { assert, attachReader } from "@kvsync/core";
 
 import { BoardReader } from "../board/stream-board.ts";
 import { epochMs } from "../clock.ts";
@@ -26,7 +26,7 @@ const { index, board, incarnations, shard, tokensMax, prefixHashes } = workerDat
 const directory = new DirectoryCopy(incarnations);
 const lookup = new BodyLookup(
   {
-    reader: PrefixReader.attach(index, { tokensMax }),
+    reader: attachReader(index, { tokensMax }),
     board: new BoardReader(board),
     registry: directory,
     shard: new FleetShard(shard.index, shard.count),

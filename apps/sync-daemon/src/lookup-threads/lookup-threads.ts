@@ -18,7 +18,7 @@
 
 import { Worker } from "node:worker_threads";
 
-import { assert, type SharedPrefixIndex } from "@kvsync/core";
+import { assert, type SharedIndexParts } from "@kvsync/core";
 
 import { sharedClockMs } from "../clock.ts";
 import { EngineChanges } from "../engine/engine-changes.ts";
@@ -46,7 +46,7 @@ interface LookupThreadFaults {
 export interface LookupThreadsDependencies extends LookupThreadFaults {
   /** Compiled `lookup-thread`. */
   readonly script: URL;
-  readonly index: SharedPrefixIndex;
+  readonly index: SharedIndexParts;
   readonly board: SharedArrayBuffer;
   readonly registry: EngineRegistry;
   readonly shard: FleetShard;

@@ -16,7 +16,7 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { Worker } from "node:worker_threads";
 
-import type { SharedPrefixIndex } from "@kvsync/core";
+import type { SharedIndexParts } from "@kvsync/core";
 import type { MetricSlots, SlotAnnouncement } from "@kvsync/observability/slots";
 
 import { epochMs, sharedClockMs } from "../clock.ts";
@@ -49,7 +49,7 @@ const ANSWER_MS_MORE = 1000;
 export interface PickerHostDependencies {
   /** Compiled `picker-thread`. */
   readonly script: URL;
-  readonly index: SharedPrefixIndex;
+  readonly index: SharedIndexParts;
   readonly board: SharedArrayBuffer;
   readonly logLevel: SharedArrayBuffer;
   readonly registry: EngineRegistry;

@@ -2,7 +2,7 @@
  * The messages between the main thread and those of the picker. Requests of a gateway never pass this way.
  */
 
-import type { SharedPrefixIndex } from "@kvsync/core";
+import type { SharedIndexParts } from "@kvsync/core";
 import type { SlotAnnouncement } from "@kvsync/observability/slots";
 
 import type { LogLine } from "../log/log-line.ts";
@@ -28,7 +28,7 @@ export interface PickerThreadSettings {
   readonly shard: { readonly index: number; readonly count: number } | null;
   /** Time between two looks whether files of tokens and authorities have changed. */
   readonly reloadMs: number;
-  readonly index: SharedPrefixIndex;
+  readonly index: SharedIndexParts;
   readonly board: SharedArrayBuffer;
   /** Of the registry's rank slots (engine/slot-incarnations.ts). */
   readonly incarnations: SharedArrayBuffer;

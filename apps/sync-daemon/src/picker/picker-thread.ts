@@ -17,7 +17,7 @@
 
 import { parentPort, workerData } from "node:worker_threads";
 
-import { assert, PrefixReader } from "@kvsync/core";
+import { assert, attachReader } from "@kvsync/core";
 import { CATALOGUE } from "@kvsync/observability/kvsync/catalogue";
 import { TELEMETRY_METRICS } from "@kvsync/observability/kvsync/telemetry";
 import { MetricSlots } from "@kvsync/observability/slots";
@@ -85,7 +85,7 @@ const log = new LineGate({
 });
 
 const directory = new DirectoryCopy(settings.incarnations);
-const reader = PrefixReader.attach(settings.index, { tokensMax: settings.tokenization.limits.query_tokens });
+const reader = attachReader(settings.index, { tokensMax: settings.tokenization.limits.query_tokens });
 const board = new BoardReader(settings.board);
 const lookup = new PromptLookup(
   { reader, board, registry: directory, now: epochMs },

@@ -222,7 +222,7 @@ function consider(
 }
 
 /**
- * A limit may have taken blocks of a rank whose own worker has not read of it yet: another worker's write, or one under way. The
+ * A limit may have taken blocks of a rank in a write that its worker has not finished, so that the board does not say so yet. The
  * index says so in the same moment, so after the lookup nothing that it missed is called exact.
  */
 function lowerTrustOfLosers(

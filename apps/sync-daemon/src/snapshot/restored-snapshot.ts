@@ -1,6 +1,6 @@
 /** The result of a restore, from the ingest thread to the main thread. */
 
-import type { ParkedRecord } from "@kvsync/core";
+import type { IndexPart, ParkedRecord } from "@kvsync/core";
 
 import type { SnapshotStream } from "../engine/followed-rank.ts";
 
@@ -10,6 +10,8 @@ export interface RestoreOrder {
   readonly paths: readonly string[];
   /** The part of the fleet whose workers are taken; null for all that the only file has. */
   readonly shard: { readonly index: number; readonly count: number } | null;
+  /** The part of the index that is filled; without it, the whole. */
+  readonly part?: IndexPart;
 }
 
 /** The content of a restored file, or the reason why it was refused. */

@@ -20,7 +20,6 @@ export type SnapshotFacts =
       readonly expected: string;
     }
   | { readonly code: "other_hash_seed"; readonly path: string }
-  | { readonly code: "workers_busy" }
   | { readonly code: "folder_lost"; readonly path: string; readonly reason: string }
   | { readonly code: "io_failed"; readonly path: string; readonly reason: string }
   | { readonly code: "fetch_failed"; readonly url: string; readonly reason: string }

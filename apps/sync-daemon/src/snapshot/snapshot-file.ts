@@ -251,18 +251,18 @@ export interface SnapshotSummary {
  *
  * @param path - of the file; the one before becomes `path` + ".previous".
  * @param head - first section.
- * @param copy - of the index; nobody else reads it.
+ * @param copies - of the parts of the index; nobody else reads them.
  * @returns rows, parked stores and bytes written.
  * @throws SnapshotError io_failed; what was there stays as it was.
  */
 export function writeSnapshot(
   path: string,
   head: SnapshotHead,
-  copy: IndexCopy,
+  ...copies: readonly IndexCopy[]
 ): { readonly rows: number; readonly parked: number; readonly bytes: number } {
   const temporary = `${path}.writing`;
   try {
-    const written = writeSections(temporary, head, copy);
+    const written = writeSections(temporary, head, copies);
     if (exists(path)) keepPrevious(path);
     renameSync(temporary, path);
     syncFolder(dirname(path));
@@ -295,28 +295,32 @@ function discard(path: string): void {
 function writeSections(
   path: string,
   head: SnapshotHead,
-  copy: IndexCopy,
+  copies: readonly IndexCopy[],
 ): { readonly rows: number; readonly parked: number; readonly bytes: number } {
   const file = new SectionWriter(path);
   try {
-    const source = new IndexCopyReader(copy);
     const wanted = new Set(head.streams.flatMap(holderSlots));
-    const keys = new Map(source.contexts().map(({ id, key }) => [id, key] as const));
+    const sources = copies.map((copy) => {
+      const source = new IndexCopyReader(copy);
+      return { source, keys: new Map(source.contexts().map(({ id, key }) => [id, key] as const)) };
+    });
     let rows = 0;
     file.pack("head", head);
-    for (const [id, key] of keys) {
+    for (const [key, places] of placesOf(sources)) {
       file.pack("context", key);
-      for (const page of source.rows(id)) {
-        boundCopies(page);
-        file.write("rows", page);
-        rows += page.byteLength / INDEX_ROW_BYTES;
+      for (const { source, id } of places)
+        for (const page of source.rows(id)) {
+          boundCopies(page);
+          file.write("rows", page);
+          rows += page.byteLength / INDEX_ROW_BYTES;
+        }
+    }
+    for (const { source, keys } of sources)
+      for (const slot of wanted) {
+        const contexts = source.rankContexts(slot).flatMap((id) => keys.get(id) ?? []);
+        if (contexts.length > 0) file.pack("order", { rankSlot: slot, contexts });
       }
-    }
-    for (const slot of wanted) {
-      const contexts = source.rankContexts(slot).flatMap((id) => keys.get(id) ?? []);
-      if (contexts.length > 0) file.pack("order", { rankSlot: slot, contexts });
-    }
-    const parked = copy.parked.filter((store) => wanted.has(store.rankSlot));
+    const parked = copies.flatMap((copy) => copy.parked).filter((store) => wanted.has(store.rankSlot));
     for (const { tokens, hashes, extraDigests, ...store } of parked) {
       file.pack("parked", {
         ...store,
@@ -332,8 +336,30 @@ function writeSections(
   }
 }
 
+/** A copy that is read, with the keys of its contexts. */
+interface CopySource {
+  readonly source: IndexCopyReader;
+  readonly keys: ReadonlyMap<number, ContextKey>;
+}
+
+/** Each key once, and where its context is. */
+function placesOf(
+  sources: readonly CopySource[],
+): ReadonlyMap<ContextKey, { readonly source: IndexCopyReader; readonly id: number }[]> {
+  const named = new Map<string, ContextKey>();
+  const places = new Map<ContextKey, { readonly source: IndexCopyReader; readonly id: number }[]>();
+  for (const { source, keys } of sources)
+    for (const [id, key] of keys) {
+      const text = JSON.stringify([key.model, key.loraName, key.blockSize, key.lookahead]);
+      const one = named.get(text) ?? key;
+      named.set(text, one);
+      places.set(one, [...(places.get(one) ?? []), { source, id }]);
+    }
+  return places;
+}
+
 /** An engine that stores a block over and over and removes it as rarely must not make a file that is refused. */
-function boundCopies(rows: Uint8Array): void {
+export function boundCopies(rows: Uint8Array): void {
   const view = new DataView(rows.buffer, rows.byteOffset, rows.byteLength);
   for (let at = INDEX_ROW_COPIES; at < rows.byteLength; at += INDEX_ROW_BYTES)
     if (view.getUint32(at, true) > COPIES_MAX) view.setUint32(at, COPIES_MAX, true);

@@ -1,7 +1,7 @@
 /**
  * Makes snapshots: on a clock, when stopping, and when a sibling asks.
  *
- *     clock │ stop │ GET /api/v1/snapshot ─▶ write() ─▶ ingest thread copies (between two messages) ─▶ snapshot thread writes
+ *     clock │ stop │ GET /api/v1/snapshot ─▶ write() ─▶ each ingest thread copies (between two messages) ─▶ snapshot thread writes
  *     GET …?shard_index=&shard_count= ─▶ writePart() ─▶ write() ─▶ snapshot thread writes the rows of that shard's workers
  *
  * One at a time; a request while one is being made gets that one. Parts are made one after the other: all that are asked for while
@@ -274,16 +274,16 @@ export class SnapshotStore {
     } catch (error) {
       throw ioFailed(path, error);
     }
-    const { takenMs, stoodStillMs, streams, copy } = await take();
+    const { takenMs, stoodStillMs, streams, copies } = await take();
     const { index, count } = shard;
     const head = {
       productVersion: version,
       createdMs: takenMs,
-      hashSeed: String(copy.seed),
+      hashSeed: String(copies[0]?.seed),
       streams,
       ...(shard.isPart ? { shard: { index, count } } : {}),
     };
-    const outcome = await run(script, { kind: "whole", path, head, copy });
+    const outcome = await run(script, { kind: "whole", path, head, copies });
     if (outcome.kind === "failed")
       throw new SnapshotError({ code: "io_failed", path, reason: outcome.code }, outcome.message);
     assert(outcome.kind === "written", "a whole snapshot was asked for");

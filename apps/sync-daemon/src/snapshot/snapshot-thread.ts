@@ -13,7 +13,12 @@ import { type SnapshotHead, writePart, writeSnapshot } from "./snapshot-file.ts"
 
 /** What it is started with: a copy to write, or a file of whose workers a shard's are to be written. */
 export type SnapshotJob =
-  | { readonly kind: "whole"; readonly path: string; readonly head: SnapshotHead; readonly copy: IndexCopy }
+  | {
+      readonly kind: "whole";
+      readonly path: string;
+      readonly head: SnapshotHead;
+      readonly copies: readonly IndexCopy[];
+    }
   | {
       readonly kind: "part";
       readonly path: string;
@@ -30,7 +35,7 @@ export type SnapshotOutcome =
 assert(parentPort !== null, "snapshot-thread runs as a worker thread");
 
 function work(job: SnapshotJob): SnapshotOutcome {
-  if (job.kind === "whole") return { kind: "written", ...writeSnapshot(job.path, job.head, job.copy) };
+  if (job.kind === "whole") return { kind: "written", ...writeSnapshot(job.path, job.head, ...job.copies) };
   const shard = new FleetShard(job.shard.index, job.shard.count);
   writePart(job.from, job.path, (workerId) => shard.owns(workerId));
   return { kind: "parted" };

@@ -4,11 +4,12 @@ import type { IndexCopy } from "@kvsync/core";
 
 import type { SnapshotStream } from "../engine/followed-rank.ts";
 
-/** What the ingest thread gives: streams and index as they were at one moment. */
+/** What ingest threads give: each its streams and its part of the index, as they were at one moment of that thread. */
 export interface TakenSnapshot {
   readonly takenMs: number;
-  /** How long ingest stood still for it. */
+  /** How long a thread stood still for it; the longest time, where there are several. */
   readonly stoodStillMs: number;
   readonly streams: readonly SnapshotStream[];
-  readonly copy: IndexCopy;
+  /** One of each part of the index, at least one. */
+  readonly copies: readonly IndexCopy[];
 }

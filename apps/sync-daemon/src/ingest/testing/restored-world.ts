@@ -2,7 +2,7 @@
  * Engines' streams and the daemon's side of them without sockets or clock. So a daemon can be
  * snapshot, restored, and compared with its original. Everything is decided by a seed. Tests only.
  *
- *     Publisher ──messages, ring──▶ Side { writers of one index, a WorkerSync per rank }
+ *     Publisher ──messages, ring──▶ Side { parts of an index with a writer each, a WorkerSync per rank }
  *
  * A publisher's events need not match any pool. Stores begin anywhere in a prompt (so that they
  * wait for parents), removals name blocks that were never stored, and names are used twice. Two
@@ -161,18 +161,16 @@ export interface Seen {
   readonly streams: readonly object[];
 }
 
-/** A daemon's ingest: one index with one writer or several, and a stream for each rank. */
+/** A daemon's ingest: an index of one part or several, each with its writer, and a stream for each rank. */
 export class Side {
   readonly writers: readonly PrefixIndex[];
-  readonly #first: PrefixIndex;
   readonly #streams = new Map<number, WorkerSync>();
-  #lastCopy: IndexCopy | null = null;
+  #lastCopies: readonly IndexCopy[] = [];
 
   constructor(writerCount: number, options: PrefixIndexOptions) {
-    const first = PrefixIndex.create(options);
-    const others = Array.from({ length: writerCount - 1 }, () => PrefixIndex.attach(first.shared, options));
-    this.#first = first;
-    this.writers = [first, ...others];
+    this.writers = Array.from({ length: writerCount }, (_, number) =>
+      PrefixIndex.create({ ...options, part: { number, count: writerCount } }),
+    );
   }
 
   /** Follows a rank, as an ingest thread does: what waits for parents first. */
@@ -181,8 +179,8 @@ export class Side {
     resumeFrom?: StreamPosition,
     parked: readonly ParkedRecord[] = [],
   ): void {
-    const owner = rankSlot % this.writers.length;
-    const index = this.writers[owner] ?? this.#first;
+    const index = this.writers[rankSlot % this.writers.length];
+    if (index === undefined) throw new Error("a side has a writer");
     const decoder = new EventBatchDecoder(index.scratch);
     const importer = index.importer();
     for (const record of parked) importer.park(record);
@@ -222,10 +220,9 @@ export class Side {
   }
 
   /** What a snapshot is made of. Valid until the next. */
-  copy(): IndexCopy {
-    this.#lastCopy = this.#first.copy(this.#lastCopy);
-    const parked = this.writers.flatMap((writer) => writer.copyParked());
-    return { ...this.#lastCopy, parked };
+  copies(): readonly IndexCopy[] {
+    this.#lastCopies = this.writers.map((writer, i) => writer.copy(this.#lastCopies[i] ?? null));
+    return this.#lastCopies;
   }
 
   /** Where the streams stand that can be gone on from. */
@@ -245,24 +242,38 @@ export class Side {
 
   /** Everything that can be seen of these ranks, and of any other that the index holds something of. */
   seen(ranks: readonly number[], nowMs: number): Seen {
-    const copy = this.copy();
-    const reader = new IndexCopyReader(copy);
-    const keys = new Map(reader.contexts().map(({ id, key }) => [id, JSON.stringify(key)] as const));
-    // Which slot a group has depends on those that were free when it was opened.
+    const copies = this.copies();
+    const readers = copies.map((copy) => {
+      const reader = new IndexCopyReader(copy);
+      return {
+        reader,
+        keys: new Map(reader.contexts().map(({ id, key }) => [id, JSON.stringify(key)] as const)),
+      };
+    });
+    // Which slot a group has depends on those that were free when it was opened, and on the part.
     const names = new Map(
       ranks.flatMap((rank) =>
-        reader.groups(rank).map(({ slot, index }) => [slot, `rank ${rank} group ${index}`] as const),
+        readers.flatMap(({ reader }) =>
+          reader.groups(rank).map(({ slot, index }) => [slot, `rank ${rank} group ${index}`] as const),
+        ),
       ),
     );
     const holderName = (slot: number): string => names.get(slot) ?? `slot ${slot}`;
-    const rows = [...keys].flatMap(([id, key]) =>
-      [...reader.rows(id)].flatMap((page) => rowTexts(page, holderName).map((text) => `${key} ${text}`)),
+    const rows = readers.flatMap(({ reader, keys }) =>
+      [...keys].flatMap(([id, key]) =>
+        [...reader.rows(id)].flatMap((page) => rowTexts(page, holderName).map((text) => `${key} ${text}`)),
+      ),
     );
     return {
       rows: rows.sort(),
-      orders: ranks.map((rank) => JSON.stringify(reader.rankContexts(rank).map((id) => keys.get(id)))),
+      orders: ranks.map((rank) =>
+        JSON.stringify(
+          readers.flatMap(({ reader, keys }) => reader.rankContexts(rank).map((id) => keys.get(id))),
+        ),
+      ),
       // Each writer has its own order; that of a holder's stores is what counts.
-      parked: copy.parked
+      parked: copies
+        .flatMap((copy) => copy.parked)
         .map((record) => ({ ...record, rankSlot: holderName(record.rankSlot) }))
         .sort((a, b) => (a.rankSlot < b.rankSlot ? -1 : a.rankSlot > b.rankSlot ? 1 : 0)),
       streams: ranks.map((rank) => {

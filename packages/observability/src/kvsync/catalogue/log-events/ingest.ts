@@ -47,6 +47,19 @@ export const POOL_EVENTS = logEvents("sync", {
     meaning: "A busy ingest worker handed a stream to another one.",
     response: "Nothing. See the runbook ExcessiveWorkStealing when it happens all the time.",
   },
+  stream_stayed: {
+    level: "info",
+    message: "a stream stays with its busy ingest worker: the memory of the other one has no room for it",
+    fields: {
+      ...RANK,
+      from: integer("number of the worker that has it"),
+      to: integer("number of the worker without room"),
+    },
+    cause: "peer",
+    meaning:
+      "A busy ingest worker would have handed a stream to another one, whose part of the index is too full.",
+    response: "Raise limits.index_bytes (docs/operations/capacity.md): each worker has an equal part of it.",
+  },
   worker_stalled: {
     level: "warn",
     message: "an ingest worker has stopped; the trust of its ranks is stale",
