@@ -56,6 +56,7 @@ import { PickerQuestions } from "./picker/picker-questions.ts";
 import type { PickerHost, PickerHostDependencies } from "./picker/picker-host.ts";
 import type { Settings } from "./settings/settings.ts";
 import { settingsHash } from "./settings/effective-settings.ts";
+import { ingestWorkers } from "./settings/ingest-workers.ts";
 import { ownShard } from "./settings/own-shard.ts";
 import { decideSync, type SyncDecision } from "./settings/sync-decision.ts";
 import { refusals, tellRestored } from "./snapshot/snapshot-report.ts";
@@ -591,7 +592,7 @@ function ingestSettings(
   restoreFrom: RestoreOrder | null,
 ): IngestSettings[] {
   const { index, ingest, limits, security, discovery, tracing } = settings;
-  const { workers } = ingest;
+  const workers = ingestWorkers(ingest);
   const { memory: homes } = RankHomes.create();
   const hashSeed = indexSeed(
     index.prefix_hashes,

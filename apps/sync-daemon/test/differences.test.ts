@@ -12,6 +12,7 @@ import { NAMESPACE } from "@kvsync/observability/kvsync/namespace";
 import { expect, test } from "vitest";
 import { parse } from "yaml";
 
+import { ingestWorkers } from "../src/settings/ingest-workers.ts";
 import { SETTING_ROWS } from "../src/settings/settings.ts";
 
 const ROOT = new URL("../../../", import.meta.url);
@@ -90,6 +91,10 @@ const CHECKS: Readonly<Record<string, () => void>> = {
   },
   "`AIBRIX_KV_EVENT_SYNC_ENABLED`": () => {
     expect(initial("AIBRIX_KV_EVENT_SYNC_ENABLED")).toBeNull();
+  },
+  "`AIBRIX_KV_EVENT_WORKERS`": () => {
+    expect(initial("AIBRIX_KV_EVENT_WORKERS")).toBeNull();
+    expect([3, 4].map((cores) => ingestWorkers({ workers: null }, cores))).toEqual([1, 3]);
   },
   "`AIBRIX_SYNC_MAX_PREFIXES_PER_CONTEXT`": () => {
     expect(initial("AIBRIX_SYNC_MAX_PREFIXES_PER_CONTEXT")).toBe(134_217_728);

@@ -19,6 +19,11 @@ function linesOf(settings: object): string[] {
 }
 
 test.each([
+  [
+    "K8",
+    { ingest: { workers: 2 }, limits: { index_bytes: 2 * 3 * 1024 ** 3 + 1 } },
+    "limits.index_bytes: 6442450945",
+  ],
   ["K1", { ingest: { reconnect_ms_min: 500, reconnect_ms_max: 100 } }, "ingest.reconnect_ms_max: 100"],
   [
     "K1",

@@ -10,7 +10,13 @@
  *  K6  A shard that may take snapshots has a seed that other shards have, too. Rows of another seed
  *      mean nothing, and a change of shard.count would begin cold.
  *  K7  The picker of a shard has the addresses of all shards, each of one shard only.
+ *  K8  Each ingest worker's part of the index fits in one memory.
  */
+
+import { ingestWorkers } from "./ingest-workers.ts";
+
+/** One WebAssembly memory holds at most 4 GiB, scratch and readers' buffers included. */
+export const PART_BYTES_MAX: number = 3 * 1024 ** 3;
 
 /** The settings of which some exclude each other. */
 interface Related {
@@ -25,7 +31,12 @@ interface Related {
   readonly shard: { readonly index: number | "ordinal"; readonly count: number };
   readonly index: { readonly prefix_hashes: "secret" | "public"; readonly seed_file: string | null };
   readonly snapshot: { readonly warm_from: readonly string[] };
-  readonly ingest: { readonly reconnect_ms_min: number; readonly reconnect_ms_max: number };
+  readonly ingest: {
+    readonly reconnect_ms_min: number;
+    readonly reconnect_ms_max: number;
+    readonly workers: number | null;
+  };
+  readonly limits: { readonly index_bytes: number };
   readonly discovery: {
     readonly kubernetes: {
       readonly retry_seconds_min: number;
@@ -65,6 +76,12 @@ export function refuseContradictions(
     const [first = 0, longest = 0] = waits[i] ?? [];
     if (longest < first) refuse(path, `at least ${least}, which is ${first}`);
   }
+  const workers = ingestWorkers(ingest);
+  if (settings.limits.index_bytes > workers * PART_BYTES_MAX)
+    refuse(
+      ["limits", "index_bytes"],
+      `at most ${workers * PART_BYTES_MAX}, which is ${PART_BYTES_MAX} for each of ingest.workers, here ${workers}`,
+    );
   refuseSharedPorts(settings, refuse);
   refuseLoneShards(settings, refuse);
   refusePickersOfParts(settings, refuse);

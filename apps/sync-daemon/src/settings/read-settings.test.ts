@@ -41,7 +41,7 @@ function refusal(argv: readonly string[], environment: Record<string, string> = 
 test("without any source the defaults of the operators' contract hold", () => {
   const { http, ingest, limits, sync, engines } = settingsOf([]);
   expect(http).toMatchObject({ host: "127.0.0.1", port: 7070 });
-  expect(ingest).toMatchObject({ poll_timeout_ms: 100, replay_timeout_seconds: 5, workers: 1 });
+  expect(ingest).toMatchObject({ poll_timeout_ms: 100, replay_timeout_seconds: 5, workers: null });
   expect(limits.contexts).toBe(1000);
   expect(sync).toMatchObject({ enabled: null, remote_tokenizer: false, tokenizer_engine: "vllm" });
   expect(engines).toEqual([]);

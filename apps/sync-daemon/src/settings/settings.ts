@@ -8,7 +8,7 @@
 import { z } from "zod";
 
 import { INGEST_WORKERS_MAX } from "../board/stream-board.ts";
-import { refuseContradictions } from "./contradictions.ts";
+import { PART_BYTES_MAX, refuseContradictions } from "./contradictions.ts";
 import { dashboardSection } from "./dashboard-settings.ts";
 import { discoverySection } from "./discovery-settings.ts";
 import { type Engine, engineEntry } from "../engine/engine-entry.ts";
@@ -35,8 +35,8 @@ import {
 import { flag, integer, seconds, section, SETTING_FACTS, type SettingFacts, text } from "./setting-field.ts";
 
 const MIB = 1024 * 1024;
-/** One WebAssembly memory holds at most 4 GiB, scratch and readers' buffers included. */
-const INDEX_BYTES_MAX = 3072 * MIB;
+const INDEX_BYTES_MAX = INGEST_WORKERS_MAX * PART_BYTES_MAX;
+const WORKERS_EXPECTED = `an integer from 1 to ${INGEST_WORKERS_MAX}`;
 /** More than one memory can hold: memory is the limit then. */
 const PREFIXES_MAX = 134_217_728;
 /** What the index's table of contexts can hold. */
@@ -155,9 +155,18 @@ export const SECTIONS_SCHEMA = z.strictObject({
       0.05,
       300,
     ),
-    workers: integer("Ingest threads; streams move between them by load.", 1, 1, INGEST_WORKERS_MAX, {
-      env: "AIBRIX_KV_EVENT_WORKERS",
-    }),
+    workers: z
+      .int(WORKERS_EXPECTED)
+      .min(1, WORKERS_EXPECTED)
+      .max(INGEST_WORKERS_MAX, WORKERS_EXPECTED)
+      .nullable()
+      .default(null)
+      .register(SETTING_FACTS, {
+        about:
+          "Ingest threads, each with an equal part of the index; streams move between them by load. Unset: one less than the cores from 4 cores on, else one.",
+        expected: WORKERS_EXPECTED,
+        env: "AIBRIX_KV_EVENT_WORKERS",
+      }),
     stall_seconds: seconds(
       "The process ends, for its supervisor, when an ingest worker shows no sign of life for this long.",
       30,
@@ -201,9 +210,15 @@ export const SECTIONS_SCHEMA = z.strictObject({
   }),
   limits: section({
     engines: integer("Engines registered at once.", 2048, 1, 4096),
-    contexts: integer("Contexts (model, LoRA, block size) in the index.", 1000, 1, CONTEXTS_MAX, {
-      env: "AIBRIX_SYNC_MAX_CONTEXTS",
-    }),
+    contexts: integer(
+      "Contexts (model, LoRA, block size) in the part of the index that an ingest worker has.",
+      1000,
+      1,
+      CONTEXTS_MAX,
+      {
+        env: "AIBRIX_SYNC_MAX_CONTEXTS",
+      },
+    ),
     prefixes_per_context: integer(
       "Prefix blocks per context; unset by the memory budget.",
       PREFIXES_MAX,
@@ -211,7 +226,12 @@ export const SECTIONS_SCHEMA = z.strictObject({
       PREFIXES_MAX,
       { env: "AIBRIX_SYNC_MAX_PREFIXES_PER_CONTEXT" },
     ),
-    index_bytes: integer("Memory of the index.", 2048 * MIB, 16 * MIB, INDEX_BYTES_MAX),
+    index_bytes: integer(
+      "Memory of the index, in equal parts for the ingest workers; at most 3 GiB for each.",
+      2048 * MIB,
+      16 * MIB,
+      INDEX_BYTES_MAX,
+    ),
     query_tokens: integer("Token ids in one lookup.", 1_048_576, 1, 1_048_576),
     queue_messages: integer("Live messages waiting to be applied.", 200_000, 1, 10_000_000),
     queue_bytes: integer("Bytes of live messages waiting to be applied.", 256 * MIB, 1024, 16_384 * MIB),
