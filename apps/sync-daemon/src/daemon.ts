@@ -1,7 +1,7 @@
 /**
  * The daemon without its HTTP rim: ingest thread, index reader, sources of engines, metrics. Controllers get its parts (app.module.ts).
  *
- *   Settings ─▶ IngestPool ─▶ shared index, a part for each worker ─▶ one PrefixReader ─▶ Lookup
+ *   Settings ─▶ IngestPool ─▶ parts of the index ─▶ PrefixReader ─▶ Lookup
  *                    │                                            ▲
  *                    └─▶ shared board ─▶ BoardReader ─────────────┤
  *   file, HTTP, Kubernetes ─▶ Discovery ─▶ EngineRegistry ────────┘

@@ -21,6 +21,7 @@ import {
   RankImport,
   rowCount,
 } from "@kvsync/core";
+import { benchFigure } from "./bench-figure.ts";
 
 const PARTS = [1, 2, 4] as const;
 const KEY = { model: "bench/model", loraName: null, blockSize: 16, lookahead: 0 };
@@ -47,7 +48,6 @@ class Index {
   store(rank: number, blocks: number): void {
     const number = rank % this.parts.length;
     const part = this.parts[number];
-    if (part === undefined) throw new Error("an index has parts");
     this.homes.place(rank, number);
     for (let from = 0; from < blocks; from += 4096) {
       const count = Math.min(4096, blocks - from);
@@ -133,7 +133,6 @@ function moves(rounds: number): void {
   const seen: { out: number; in: number }[] = [];
   for (let round = 0; round <= rounds; round += 1) {
     const [from, to] = round % 2 === 0 ? index.parts : index.parts.toReversed();
-    if (from === undefined || to === undefined) return;
     let rows = from.exportRank(0);
     const out = cost(1, () => {
       rows = from.exportRank(0);
@@ -151,7 +150,7 @@ function moves(rounds: number): void {
   );
 }
 
-const rounds = Number(argv[2] ?? 15);
+const rounds = benchFigure("rounds", argv[2] ?? 15, 1);
 process.stdout.write(`Node ${version}, ${cpus().length} × ${cpus()[0]?.model ?? ""}\n`);
 memory();
 moves(rounds);

@@ -72,8 +72,16 @@ async function moveOne(
       resumeFrom: null,
     } as FollowedRank);
   const [busy, idle] = [new BoardWriter(memory, 0), new BoardWriter(memory, 1)];
-  busy.header({ utilization: 0.9 });
-  idle.header({ utilization: 0.1 });
+  const unused = {
+    appliedMessages: 0,
+    depthLive: 0,
+    depthReplay: 0,
+    bytesLive: 0,
+    bytesReplay: 0,
+    backpressure: 0,
+  };
+  busy.header({ ...unused, utilization: 0.9 });
+  idle.header({ ...unused, utilization: 0.1 });
   for (const messagesApplied of [10, 20, 30]) {
     const counters = { ...createSyncCounters(), messagesApplied };
     for (const rankSlot of [0, 2])

@@ -1,5 +1,5 @@
 /**
- * Entry of an ingest worker thread: makes its part of the index (shared memory), the sockets and the ingest,
+ * Entry of an ingest worker thread. It makes its part of the index (shared memory), the sockets and the ingest,
  * and obeys the main thread's messages (thread-messages.ts). An uncaught error ends the thread, and
  * with it the process. The thread's state is unknown then, and everything can be rebuilt from the
  * engines.

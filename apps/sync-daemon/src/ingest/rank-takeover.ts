@@ -12,7 +12,7 @@
  *  T1  An import takes no room that would make this part evict.
  *  T2  Lookups count the rows here from the moment at which all of them are here, and not before.
  */
-import { type ParkedRecord, type PrefixIndex, RankHomes, RankImport, rowCount } from "@kvsync/core";
+import { type ParkedRecord, type PrefixIndex, type RankHomes, RankImport, rowCount } from "@kvsync/core";
 
 import type { Ingest } from "./ingest.ts";
 import type { FollowedRank } from "../engine/followed-rank.ts";

@@ -4,8 +4,8 @@
  * Invariants
  *  M1  A stream moves at most once in COOLDOWN_MS.
  *  M2  A stream moves only where the move makes the difference between the workers smaller.
- *  M3  A new rank goes to a worker that has the fewest ranks; of several, to the one with most of its model, since a block that
- *      two workers' ranks hold takes memory twice.
+ *  M3  A new rank goes to a worker that has the fewest ranks, and among these to the one with most of its model. A block that
+ *      ranks of two workers hold takes memory twice.
  *
  * `ingest-pool.ts` decides when a stream has to move, and moves it.
  */

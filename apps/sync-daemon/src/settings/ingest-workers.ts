@@ -1,5 +1,5 @@
 /**
- * The number of ingest workers: what ingest.workers says, or what the machine has cores for. A lookup needs a core, too.
+ * The number of ingest workers: ingest.workers, or as many as the machine has cores for. A lookup needs a core, too.
  *
  *     cores       1 … 3   4   8   17 and more
  *     workers     1       3   7   16

@@ -1,5 +1,5 @@
 /**
- * Lookups in other threads while ranks move between the parts of an index (`test/moves-storm.mjs`). Nothing else changes. So every answer has to have each of them once, with all its blocks (H1, H2, Q3).
+ * Lookups in other threads while ranks move between the parts of an index (`test/moves-storm.mjs`). Nothing else changes. So every answer has to have each of them once, with all its blocks (H1 and H2 of rank-homes.ts, Q3 of parts-reader.ts).
  */
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";

@@ -5,9 +5,10 @@
 import { describe, expect, test } from "vitest";
 import { assert } from "../assert.ts";
 import { type ContextKey, MATCH_ROW_WORDS, PARTS_MAX, RANK_SLOTS_MAX } from "./contract.ts";
+import { IndexError } from "./index-error.ts";
 import { attachReader } from "./parts-reader.ts";
 import { PrefixIndex } from "./prefix-index.ts";
-import { DUMP_ROW_WORDS, PrefixReader } from "./prefix-reader.ts";
+import { DUMP_ROW_WORDS, type PrefixReader } from "./prefix-reader.ts";
 import { RankHomes } from "./rank-homes.ts";
 import { RankImport, rowCount } from "./rank-rows.ts";
 import { PartsIndex } from "./testing/parts-index.ts";
@@ -175,6 +176,14 @@ test.each([
   { number: 0.5, count: 2 },
 ])("an index that is part $number of $count is refused (O1)", (part) => {
   expect(() => PrefixIndex.create({ part })).toThrow(
-    expect.objectContaining({ facts: expect.objectContaining({ code: "invalid_option", option: "part" }) }),
+    new IndexError(
+      {
+        code: "invalid_option",
+        option: "part",
+        actual: part.number,
+        expected: `0 … count − 1, at most ${PARTS_MAX}`,
+      },
+      `part ${part.number} of ${part.count} is none of at most ${PARTS_MAX} parts`,
+    ),
   );
 });

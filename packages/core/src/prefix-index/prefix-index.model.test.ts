@@ -11,7 +11,8 @@
  * choose against the tables. The library fast-check makes the commands and, on a difference,
  * shortens the list to the necessary ones. It prints that list, the seed and the path.
  * KVSYNC_MODEL_SEED repeats a run; KVSYNC_MODEL_LONG=1 runs twenty times as much.
- * Numbers in claims: S of contract.ts, N of naive-prefix-index.ts.
+ * Numbers in claims: S of contract.ts, N of naive-prefix-index.ts, Q of parts-reader.ts, E of rank-rows.ts,
+ * H of rank-homes.ts.
  */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";

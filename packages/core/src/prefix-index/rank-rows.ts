@@ -32,7 +32,7 @@ export interface RankRows {
 }
 
 /** Rows of one context. */
-export interface RankPage {
+interface RankPage {
   readonly context: ContextKey;
   readonly rows: Uint8Array;
 }

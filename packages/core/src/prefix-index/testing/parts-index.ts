@@ -84,6 +84,7 @@ export class PartsIndex implements IndexWriter {
     return this.#keys.push(key) - 1;
   }
 
+  /** See `IndexWriter.storeBlocks`. */
   storeBlocks(
     contextId: number,
     rankSlot: number,
@@ -101,23 +102,28 @@ export class PartsIndex implements IndexWriter {
     return part.storeBlocks(id, rankSlot, tier, blockCount, hasParent, low, high, hasExtra, repeats);
   }
 
+  /** See `IndexWriter.storeKnownBlocks`. */
   storeKnownBlocks(rankSlot: number, tier: Tier, blockCount: number): number {
     return this.#give(rankSlot, blockCount).storeKnownBlocks(rankSlot, tier, blockCount);
   }
 
+  /** See `IndexWriter.removeBlocks`. */
   removeBlocks(holderSlot: number, tier: Tier, blockCount: number): number {
     return this.#give(holderSlot, blockCount).removeBlocks(this.#slotIn(holderSlot), tier, blockCount);
   }
 
+  /** See `IndexWriter.clearRank`. */
   clearRank(rankSlot: number): void {
     this.#partOf(rankSlot).clearRank(rankSlot);
     for (const [slot, group] of this.#groups) if (group.rankSlot === rankSlot) this.#groups.delete(slot);
   }
 
+  /** See `IndexWriter.openMainGroup`. */
   openMainGroup(rankSlot: number, blockSize: number, index?: number, kind?: GroupKind): void {
     this.#partOf(rankSlot).openMainGroup(rankSlot, blockSize, index, kind);
   }
 
+  /** See `IndexWriter.openGroup`. */
   openGroup(rankSlot: number, group: GroupShape): number {
     const slot = this.#partOf(rankSlot).openGroup(rankSlot, group);
     let own = RANK_SLOTS_MAX;
@@ -127,6 +133,7 @@ export class PartsIndex implements IndexWriter {
     return own;
   }
 
+  /** See `IndexWriter.storeGroupBlocks`. */
   storeGroupBlocks(
     contextId: number,
     groupSlot: number,
@@ -143,35 +150,43 @@ export class PartsIndex implements IndexWriter {
     return outcome;
   }
 
+  /** See `IndexWriter.hasGivenUpParent`. */
   hasGivenUpParent(rankSlot: number, blockCount: number): boolean {
     return this.#give(rankSlot, blockCount).hasGivenUpParent(rankSlot, blockCount);
   }
 
+  /** See `IndexWriter.hasBlock`. */
   hasBlock(contextId: number, rankSlot: number, low: number, high: number): boolean {
     const part = this.#partOf(rankSlot);
     return part.hasBlock(part.openContext(this.#keys[contextId]), rankSlot, low, high);
   }
 
+  /** See `IndexWriter.noteHeld`. */
   noteHeld(holderSlot: number, tier: Tier, blockCount: number): void {
     this.#give(holderSlot, blockCount).noteHeld(this.#slotIn(holderSlot), tier, blockCount);
   }
 
+  /** See `IndexWriter.hasParked`. */
   hasParked(rankSlot: number): boolean {
     return this.#partOf(rankSlot).hasParked(rankSlot);
   }
 
+  /** See `IndexWriter.notes`. */
   get notes(): Uint8Array {
     return this.#last.notes;
   }
 
+  /** See `IndexWriter.hasNotes`. */
   get hasNotes(): boolean {
     return this.#last.hasNotes;
   }
 
+  /** See `IndexWriter.attachedRenames`. */
   get attachedRenames(): readonly number[] {
     return this.#last.attachedRenames;
   }
 
+  /** See `IndexWriter.digestBytes`. */
   digestBytes(bytes: Uint8Array, out: Uint32Array, index: number): void {
     this.parts[0].digestBytes(bytes, out, index);
   }
