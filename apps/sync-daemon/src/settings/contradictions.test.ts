@@ -73,12 +73,17 @@ test.each([
   [
     "K7",
     { picker: { enabled: true, port: 0, shards: { addresses: ["http://a:1", "http://b:1"] } } },
-    "expected the addresses of all shards by index, as many as shard.count, which is 1",
+    "expected none where shard.count is 1, or shard.count as the number of shards",
   ],
   [
     "K7",
-    { shard: { count: 2 }, picker: { shards: { addresses: ["http://a:1", ["http://b:1", "http://a:1"]] } } },
-    "expected each address once; http://a:1 is there twice",
+    { shard: { count: 2 }, picker: { shards: { addresses: ["http://a:1", ["http://b:1", "http://A:1/"]] } } },
+    "expected each address once, of one shard only",
+  ],
+  [
+    "K7",
+    { picker: { decision_timeout_ms: 40, shards: { addresses: ["http://a:1"] } } },
+    "picker.shards.timeout_ms: is missing; expected at most picker.decision_timeout_ms, which is 40",
   ],
 ])("%s: settings that exclude each other are refused: %j", (_number, settings, expected) => {
   expect(linesOf(settings).join("\n")).toContain(expected);
@@ -93,6 +98,25 @@ test.each([
   expect(linesOf(settings).join("\n")).toMatch(
     /shard\.(index|count): \S+ is not usable; expected an integer from/,
   );
+});
+
+test.each([
+  [{ ingest: { workers: 0 } }, /ingest\.workers/],
+  [{ shard: { count: 0 } }, /shard\.count/],
+  [{ ingest: { reconnect_ms_min: 99_999_999 } }, /reconnect_ms_min/],
+  [{ picker: { decision_timeout_ms: 1, shards: { addresses: ["http://a:1"] } } }, /decision_timeout_ms/],
+])(
+  "a setting that is refused by itself is refused once, and nothing that depends on it: %j",
+  (settings, named) => {
+    expect(linesOf(settings)).toEqual([expect.stringMatching(named)]);
+  },
+);
+
+test("a password in the address of a shard is in no line", () => {
+  const addresses = ["http://user:hunter2@a:1", "http://user:hunter2@a:1"];
+  const lines = linesOf({ shard: { count: 2 }, picker: { shards: { addresses } } });
+  expect(lines.length).toBeGreaterThan(0);
+  expect(lines.join("\n")).not.toContain("hunter2");
 });
 
 test("shards whose seeds are one take each other's snapshots, and an ordinal excludes nothing", () => {

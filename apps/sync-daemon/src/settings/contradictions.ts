@@ -9,7 +9,8 @@
  *  K5  A seed comes from a file only where it is secret.
  *  K6  A shard that may take snapshots has a seed that other shards have, too. Rows of another seed
  *      mean nothing, and a change of shard.count would begin cold.
- *  K7  The picker of a shard has the addresses of all shards, each of one shard only.
+ *  K7  The picker of a shard has the addresses of all shards, each of one shard only. It waits for them within the
+ *      time of a decision.
  *  K8  Each ingest worker's part of the index fits in one memory.
  */
 
@@ -26,7 +27,8 @@ interface Related {
     readonly host: string;
     readonly port: number;
     readonly health_port: number;
-    readonly shards: { readonly addresses: readonly (readonly string[])[] };
+    readonly decision_timeout_ms: number;
+    readonly shards: { readonly addresses: readonly (readonly string[])[]; readonly timeout_ms: number };
   };
   readonly shard: { readonly index: number | "ordinal"; readonly count: number };
   readonly index: { readonly prefix_hashes: "secret" | "public"; readonly seed_file: string | null };
@@ -47,6 +49,12 @@ interface Related {
   };
 }
 
+/**
+ * Refuses the setting at a path, with what was expected. `reads` are the other settings that the rule goes by: where one of them is
+ * refused itself, it says nothing.
+ */
+type Refuse = (path: readonly string[], expected: string, reads?: readonly string[]) => void;
+
 /** Addresses that mean every one of the machine. */
 const EVERY = new Set(["0.0.0.0", "::"]);
 
@@ -60,12 +68,9 @@ const WAITS = [
  * Refuses settings that exclude each other.
  *
  * @param settings - each by itself checked.
- * @param refuse - called with the path that is to blame and what was expected.
+ * @param refuse - called for each of them.
  */
-export function refuseContradictions(
-  settings: Related,
-  refuse: (path: readonly string[], expected: string) => void,
-): void {
+export function refuseContradictions(settings: Related, refuse: Refuse): void {
   const { ingest, discovery } = settings;
   const { kubernetes } = discovery;
   const waits = [
@@ -74,13 +79,14 @@ export function refuseContradictions(
   ] as const;
   for (const [i, [path, least]] of WAITS.entries()) {
     const [first = 0, longest = 0] = waits[i] ?? [];
-    if (longest < first) refuse(path, `at least ${least}, which is ${first}`);
+    if (longest < first) refuse(path, `at least ${least}, which is ${first}`, [least]);
   }
   const workers = ingestWorkers(ingest);
   if (settings.limits.index_bytes > workers * PART_BYTES_MAX)
     refuse(
       ["limits", "index_bytes"],
-      `at most ${workers * PART_BYTES_MAX}, which is ${PART_BYTES_MAX} for each of ingest.workers, here ${workers}`,
+      `at most ${workers * PART_BYTES_MAX}, which is ${PART_BYTES_MAX} (3 GiB) for each of ingest.workers, here ${workers}; set more workers or a lower limit`,
+      ["ingest.workers"],
     );
   refuseSharedPorts(settings, refuse);
   refuseLoneShards(settings, refuse);
@@ -93,26 +99,33 @@ export function refuseContradictions(
 }
 
 /** K7. */
-function refusePickersOfParts(
-  { shard, picker }: Related,
-  refuse: (path: readonly string[], expected: string) => void,
-): void {
+function refusePickersOfParts({ shard, picker }: Related, refuse: Refuse): void {
   const path = ["picker", "shards", "addresses"];
   const { addresses } = picker.shards;
   if (picker.enabled === true && addresses.length !== shard.count && shard.count + addresses.length > 1)
-    refuse(path, `the addresses of all shards by index, as many as shard.count, which is ${shard.count}`);
-  const all = addresses.flat();
-  const twice = all.find((url, i) => all.indexOf(url) < i);
-  if (twice !== undefined) refuse(path, `each address once; ${twice} is there twice`);
+    refuse(
+      path,
+      shard.count === 1
+        ? "none where shard.count is 1, or shard.count as the number of shards"
+        : `the addresses of all shards by index, as many as shard.count, which is ${shard.count}; in one text, with commas between shards and blanks between replicas`,
+      ["shard.count"],
+    );
+  // An address is not quoted: it may hold a password.
+  const all = addresses.flat().flatMap((url) => (URL.canParse(url) ? [new URL(url).href] : []));
+  if (new Set(all).size < all.length) refuse(path, "each address once, of one shard only");
+  const { timeout_ms: timeoutMs } = picker.shards;
+  if (addresses.length > 0 && timeoutMs > picker.decision_timeout_ms)
+    refuse(
+      ["picker", "shards", "timeout_ms"],
+      `at most picker.decision_timeout_ms, which is ${picker.decision_timeout_ms}`,
+      ["picker.decision_timeout_ms"],
+    );
 }
 
-function refuseLoneShards(
-  { shard, index, snapshot }: Related,
-  refuse: (path: readonly string[], expected: string) => void,
-): void {
+function refuseLoneShards({ shard, index, snapshot }: Related, refuse: Refuse): void {
   const { prefix_hashes: hashes, seed_file: seedFile } = index;
   if (shard.index !== "ordinal" && shard.index >= shard.count)
-    refuse(["shard", "index"], `an index below shard.count, which is ${shard.count}`);
+    refuse(["shard", "index"], `an index below shard.count, which is ${shard.count}`, ["shard.count"]);
   if (seedFile !== null && hashes === "public")
     refuse(["index", "seed_file"], "none, since index.prefix_hashes is public: its seed is known");
   if (shard.count === 1) return;
@@ -120,13 +133,11 @@ function refuseLoneShards(
     refuse(
       ["index", "seed_file"],
       "a file that all shards have, since shard.count is above 1 and snapshot.warm_from is set; or index.prefix_hashes: public",
+      ["shard.count"],
     );
 }
 
-function refuseSharedPorts(
-  { http, picker }: Pick<Related, "http" | "picker">,
-  refuse: (path: readonly string[], expected: string) => void,
-): void {
+function refuseSharedPorts({ http, picker }: Pick<Related, "http" | "picker">, refuse: Refuse): void {
   if (picker.enabled !== true) return;
   const ports = [
     { path: ["http", "port"], host: http.host === "localhost" ? "127.0.0.1" : http.host, port: http.port },

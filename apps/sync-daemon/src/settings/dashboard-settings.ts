@@ -1,6 +1,6 @@
 /** Settings of the daemon's own web page. */
 
-import { baseUrl, flag, integer, section, text } from "./setting-field.ts";
+import { baseUrl, flag, integer, linkUrl, section, text } from "./setting-field.ts";
 
 /** Section `dashboard`. */
 export const dashboardSection = section({
@@ -26,10 +26,10 @@ export const dashboardSection = section({
     "File with the certificates of the authorities that Prometheus and Alertmanager are trusted by; unset for the system's.",
     null,
   ),
-  grafana_url: baseUrl("Base URL of Grafana, to which the page and its alerts link."),
-  traces_url: baseUrl("Where people look at traces; the page links to it."),
-  runbooks_url: baseUrl("Base URL of the runbooks, to which the page and its alerts link."),
-  errors_url: baseUrl(
+  grafana_url: linkUrl("Base URL of Grafana, to which the page and its alerts link."),
+  traces_url: linkUrl("Where people look at traces; the page links to it."),
+  runbooks_url: linkUrl("Base URL of the runbooks, to which the page and its alerts link."),
+  errors_url: linkUrl(
     "URL of the page of error codes and drop reasons (docs/generated/errors.md), to which the page links.",
   ),
 });

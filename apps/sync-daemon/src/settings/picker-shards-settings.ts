@@ -9,7 +9,7 @@
 import { SHARDS_MAX } from "@kvsync/core";
 import { z } from "zod";
 
-import { integer, isBaseUrl, section, SETTING_FACTS, text } from "./setting-field.ts";
+import { hasCredentials, integer, isBaseUrl, section, SETTING_FACTS, text } from "./setting-field.ts";
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -70,7 +70,5 @@ function areReplicas(urls: readonly string[]): boolean {
 
 /** Names and passwords in addresses would be in the log. */
 function isAddress(value: string): boolean {
-  if (!isBaseUrl(value)) return false;
-  const { username, password } = new URL(value);
-  return username === "" && password === "";
+  return isBaseUrl(value) && !hasCredentials(value);
 }

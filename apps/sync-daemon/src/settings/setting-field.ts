@@ -148,6 +148,28 @@ export function baseUrl(about: string, more: SettingNames = {}) {
     .register(SETTING_FACTS, { about, expected: BASE_URL_EXPECTED, ...more });
 }
 
+const LINK_URL_EXPECTED = `${BASE_URL_EXPECTED}, and without credentials`;
+
+/**
+ * A base URL that people are sent to, `null` by default. It has no name or password, which the page would show.
+ *
+ * @param about - what is there.
+ */
+export function linkUrl(about: string) {
+  return z
+    .string(LINK_URL_EXPECTED)
+    .refine((value) => isBaseUrl(value) && !hasCredentials(value), LINK_URL_EXPECTED)
+    .nullable()
+    .default(null)
+    .register(SETTING_FACTS, { about, expected: LINK_URL_EXPECTED });
+}
+
+/** Whether an address, which can be parsed, has a name or a password. */
+export function hasCredentials(value: string): boolean {
+  const { username, password } = new URL(value);
+  return username !== "" || password !== "";
+}
+
 /** Whether paths can be put behind an address. */
 export function isBaseUrl(value: string): boolean {
   if (!URL.canParse(value)) return false;

@@ -54,7 +54,10 @@ const HOST_NAMES_MAX = 64;
 
 const hostNames = z
   .array(z.string(HOST_NAMES_EXPECTED), HOST_NAMES_EXPECTED)
-  .refine((names) => names.every((name) => /^[A-Za-z0-9[][\w.:[\]-]{0,254}$/.test(name)), HOST_NAMES_EXPECTED)
+  .refine(
+    (names) => names.every((name) => /^(?:[A-Za-z0-9][\w.-]{0,254}|\[[0-9A-Fa-f:.]{2,45}\])$/.test(name)),
+    HOST_NAMES_EXPECTED,
+  )
   .max(HOST_NAMES_MAX, HOST_NAMES_EXPECTED)
   .default([])
   .register(SETTING_FACTS, {
@@ -255,7 +258,10 @@ export const SECTIONS_SCHEMA = z.strictObject({
 
 /** Every section, with the rules of each and those between them. */
 export const SETTINGS_SCHEMA: typeof SECTIONS_SCHEMA = SECTIONS_SCHEMA.superRefine((settings, context) => {
-  const refuse = (path: readonly PropertyKey[], message: string): void => {
+  // What is between settings says nothing where one of them is refused by itself.
+  const refused = new Set(context.issues.map(({ path }) => (path ?? []).join(".")));
+  const refuse = (path: readonly PropertyKey[], message: string, reads: readonly string[] = []): void => {
+    if ([path.join("."), ...reads].some((name) => refused.has(name))) return;
     context.addIssue({ code: "custom", path: [...path], message });
   };
   refuseOpenDoors(settings, refuse);
