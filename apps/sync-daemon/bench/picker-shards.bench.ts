@@ -1,10 +1,10 @@
 /**
- * What a pick over a fleet of several shards costs the picker: asking them, reading their rows, and ranking all endpoints.
+ * The costs of a pick over a fleet of several shards: asking them, reading their rows, and ranking all endpoints.
  *
  *     node apps/sync-daemon/bench/picker-shards.bench.ts [tokens=12000] [endpoints=1000] [rounds=200]
  *
- * The other shards are one HTTP server in a process of its own, which answers with as many rows as it is asked for, in the form
- * of a daemon's answer. So the CPU of this process is the picker's alone. The ranking is measured by itself, with the same rows.
+ * The other shards are one HTTP server in a process of its own. It answers in the form of a daemon's answer, with as many
+ * rows as it is asked for. So the CPU of this process is the picker's alone. The ranking is measured by itself, with the same rows.
  * Medians of five runs.
  */
 import { type ChildProcess, fork } from "node:child_process";
@@ -14,7 +14,7 @@ import type { AddressInfo } from "node:net";
 import { cpus } from "node:os";
 import { argv } from "node:process";
 
-import { shardOf } from "@kvsync/core";
+import { DIGEST_WORDS, shardOf } from "@kvsync/core";
 
 import type { RankHeld } from "../src/query/match.ts";
 import { EndpointFleet, type PickRequest } from "../src/picker/endpoint-fleet.ts";
@@ -26,6 +26,8 @@ const AT_ONCE = 4;
 /** Picks that the policy has in its own memory before the first run. */
 const WARM_UP = 2000;
 const BLOCK_TOKENS = 16;
+/** Tokens that one name stands for, as for prompts of gateways. */
+const NAME_TOKENS = 256;
 /** Requests that an endpoint has under way. */
 const OPEN_PER_ENDPOINT = 4;
 const [tokens = 12_000, endpoints = 1000, rounds = 200] = argv.slice(2).map(Number);
@@ -163,11 +165,12 @@ function ranking(count: number, rows: number): void {
   );
   let id = 0;
   let nowSeconds = 0;
-  const names = new Uint32Array(tokens);
+  const keys = new Uint32Array(DIGEST_WORDS * Math.floor(tokens / NAME_TOKENS));
+  const names = { keys, keyWords: DIGEST_WORDS, keyTokens: NAME_TOKENS };
   const pick = (): void => {
     id += 1;
     nowSeconds += 1 / (2 * count);
-    names.fill(id);
+    keys.fill(id);
     const holds = Array.from({ length: rows }, (_, i): RankHeld => {
       const matchedTokens = BLOCK_TOKENS * (i % 700);
       const held = {

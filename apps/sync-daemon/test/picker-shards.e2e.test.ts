@@ -97,7 +97,7 @@ class ShardedFleet {
         index: { prefix_hashes: "secret" },
         engines: this.engines.map(({ entry }, i) => ({ ...entry, http: [this.addressOf(i)] })),
         shard: { index, count: COUNT },
-        security: { tokens_file: file("tokens.yaml") },
+        security: { tokens_file: file("tokens.yaml"), reload_seconds: 1 },
         tls: { cert_file: file("cert.pem"), key_file: file("key.pem") },
         snapshot: { enabled: false },
         picker: {
@@ -137,6 +137,11 @@ class ShardedFleet {
     });
     await this.daemon(index).fetch(`/api/v1/pick/${answer.id}/end`, { method: "POST" });
     return answer;
+  }
+
+  /** The pickers' file of the token is gone. */
+  loseToken(): void {
+    rmSync(join(this.#folder, "token"));
   }
 
   firstPrompt(index: number): Uint32Array {
@@ -246,4 +251,8 @@ test("K6, E10: each picker picks over the engines of all shards, and says when a
   expect(back.endpoints[0].endpoint).toBe(fleet.addressOf(KILLED));
   expect(await fleet.json(0, "/api/v1/picker")).toMatchObject({ missing_shards: [] });
   expect(fleet.daemon(0).codes.has("picker_shard_back")).toBe(true);
+
+  fleet.loseToken();
+  await until("the missing file is told", () => fleet.daemon(0).codes.has("picker_shards_file_refused"));
+  expect(await fleet.pick(0, fleet.firstPrompt(KILLED))).toMatchObject({ decision: "index" });
 });

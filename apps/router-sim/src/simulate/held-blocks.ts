@@ -6,8 +6,8 @@
  *  B1  A block without a copy in its cell is held by no engine. A cell is shared by several blocks, and a restart
  *      forgets no copies. So a copy proves nothing (held-blocks.test.ts "B1").
  *
- * A cell that is full stays full: what has 65,535 copies is everywhere. Not here: who holds what, which engines say
- * themselves.
+ * A cell that is full stays full: a block with 65,535 copies is everywhere. Not here: the holders of a block, which
+ * the engines know.
  */
 import type { BlockListener } from "@kvsync/engine-sim";
 

@@ -1,11 +1,11 @@
 /**
- * Engines that other daemons follow: their names, so that a lookup means the same model at every shard
- * of a fleet, and their entries, so that a picker can send requests there.
+ * Engines that other daemons follow. By their names a lookup means the same model at every shard of a
+ * fleet, and by their entries a picker can send requests there.
  *
  *     engines of other shards ─┬─▶ model, alias, adapter ─▶ models, each with its number of engines
  *                              └─▶ by id ─▶ entry
  *
- * A lookup costs nothing for engines that are followed elsewhere: it sees names and numbers only.
+ * A lookup costs nothing for engines that are followed elsewhere: it reads names and numbers only.
  */
 
 import type { Engine } from "./engine-entry.ts";

@@ -19,7 +19,7 @@ function world(openMax = 3) {
   const api = new ApiRequests(
     {
       ask: (session) => {
-        const explanation = { promptTokens: 7, reason: "none", ranking: [] };
+        const explanation = { promptTokens: 7, reason: "none", missingShards: [], ranking: [] };
         if (session.explain?.(explanation) !== "leave") answer.with(session);
       },
       served: ({ id }, endpoint) => news.push([id, endpoint]),

@@ -534,7 +534,8 @@ export class Picker implements SessionHost {
         toleranceTokens: Math.max(DIFFERENCE_SHARE * promptTokens, DIFFERENCE_BLOCKS * (blockSize ?? 0)),
       };
     // A prompt is looked up again in memory, where the rows of this daemon's engines are.
-    if (this.#isOwn(worker)) this.#check.picked(id, { served, tokens, blockSize, server: { worker, dpRank } });
+    if (this.#isOwn(worker))
+      this.#check.picked(id, { served, tokens, blockSize, server: { worker, dpRank } });
   }
 
   #isOwn(worker: string): boolean {

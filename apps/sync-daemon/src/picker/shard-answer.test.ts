@@ -20,6 +20,7 @@ const ROW = {
   tiers: { device: 1, host: 1, disk: 0, remote: 1 },
   trust: "exact",
 };
+const NO_RANKS = { exact: 0, partial: 0, stale: 0, unknown: 0 };
 const RANKS = { exact: 2, partial: 0, stale: 0, unknown: 0 };
 
 const read = (answer: unknown, status = 200) => readShardAnswer(status, JSON.stringify(answer), OWN, shardOf);
@@ -78,5 +79,5 @@ test.each([
   [{ exact: 1, stale: 2 }, "stale"],
   [{ exact: 1, partial: 1, stale: 1, unknown: 1 }, "unknown"],
 ])("A3: of the ranks %j, with one exact row, those without a row are %s", (ranks, restTrust) => {
-  expect(read({ matches: [ROW], ranks: { ...RANKS, exact: 0, ...ranks } })).toMatchObject({ restTrust });
+  expect(read({ matches: [ROW], ranks: { ...NO_RANKS, ...ranks } })).toMatchObject({ restTrust });
 });

@@ -6,7 +6,7 @@
  *             └─▶ shard 3: all replicas left alone (circuit) ─▶ missing ────┘
  *
  *  H1  A question is answered at its deadline at the latest. Each replica of a shard has an equal share of the
- *      time that is left, so that a silent one leaves time for the next (shard-lookups.test.ts "H1").
+ *      time that is left: a silent one leaves some for the next (shard-lookups.test.ts "H1").
  *  H2  A shard without an answer is missing, with one reason, and is counted once for a question
  *      (shard-lookups.test.ts "H2").
  *  H3  A replica that failed FAILURES_MAX times in a row is left alone for LEFT_ALONE_MS. Then one question
@@ -76,7 +76,7 @@ export interface ShardHolds {
 export type ShardFile = "picker.shards.token_file" | "picker.shards.ca_file";
 
 /** Who hears of it. */
-export interface ShardWatch {
+interface ShardWatch {
   /** A shard was asked; `seconds` until its answer, or until it was given up. */
   asked(shard: number, outcome: ShardOutcome, seconds: number): void;
   /** A shard has no answer, after one; or after none yet. `url` is null when none was asked. */

@@ -5,7 +5,7 @@
 
 import type { ValueWords } from "../project.ts";
 import { DROP_REASONS } from "./catalogue/label-domains.ts";
-import { NO_PROMPT_REASONS, PICK_REASONS } from "./catalogue/picker.ts";
+import { NO_PROMPT_REASONS, PICK_REASONS, SHARD_OUTCOMES } from "./catalogue/picker.ts";
 import { TOKENIZER_FAULTS } from "./catalogue/tokenizer.ts";
 import { HARMLESS_DROP_REASONS } from "./rules/drop-reasons.ts";
 
@@ -24,6 +24,7 @@ export const VALUE_WORDS: readonly ValueWords[] = [
   { label: "reason", values: without(PICK_REASONS, ["none"]), words: "not decided by the index" },
   { label: "reason", values: without(PICK_REASONS, NO_PROMPT_REASONS), words: "requests with a prompt" },
   { label: "outcome", values: TOKENIZER_FAULTS, words: "did not answer in time or at all" },
+  { label: "outcome", values: without(SHARD_OUTCOMES, ["ok"]), words: "no usable answer" },
   { label: "outcome", values: ["differ"], words: "store otherwise" },
   { label: "outcome", values: ["agree", "differ"], words: "checked prompts" },
   { label: "event_type", values: ["AllBlocksCleared"], words: "caches cleared" },

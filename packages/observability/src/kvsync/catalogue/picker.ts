@@ -300,7 +300,7 @@ export const PICKER_METRICS = {
   }),
   endpointLoad: gauge({
     name: "kv_picker_endpoint_load",
-    help: "Load of each endpoint as picks see it, by kind: of requests, or of prompt tokens. Of a larger fleet, the first 1024 endpoints.",
+    help: "Load of each endpoint as picks see it, by kind: of requests, or of prompt tokens. A larger fleet has the first 1024 endpoints only.",
     unit: "none",
     labels: { endpoint: ENDPOINT, kind: LOAD_KINDS },
     preset: "absent until known",

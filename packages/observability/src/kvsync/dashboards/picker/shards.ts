@@ -18,7 +18,7 @@ export const SHARDS = row({
     shardFailures: timeseries({
       id: 105,
       title: "Picks without a shard",
-      shows: "Share of the picks that had no answer of a shard, by shard. Empty without shards.",
+      shows: "Share of the picks that had no usable answer of a shard, by shard. The panel is empty without shards.",
       normal: "0 %. For seconds 100 % while a shard without replicas restarts.",
       width: 8,
       height: 8,
@@ -37,7 +37,7 @@ export const SHARDS = row({
       id: 106,
       title: "Why a shard is missing",
       counts: "requests",
-      shows: "Questions to shards per second that had no usable answer, by reason.",
+      shows: "Requests to shards per second that had no usable answer, by reason.",
       normal: "0.",
       width: 8,
       height: 8,

@@ -30,10 +30,10 @@ export const PICKER_SHARD_MISSING = alert({
     meaning:
       "The fleet is split over several daemons, and the picker asks each of them for a pick. One shard does not answer within picker.shards.timeout_ms.",
     impact:
-      "Engines of that shard count as engines without a match. Their prompts are computed again elsewhere. Picks go on, with the decision degraded.",
+      "Engines of that shard count as engines without a match. Their prompts are computed again elsewhere. The picker continues, with the decision degraded.",
     diagnosis: [
       {
-        text: "For which reason?",
+        text: "For which reason is there no usable answer?",
         query: sum(rate(PICKER_METRICS.shardLookups, "5m", { outcome: { not: ["ok"] } }), [
           "instance",
           "shard_index",

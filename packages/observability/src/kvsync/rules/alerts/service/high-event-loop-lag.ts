@@ -46,7 +46,7 @@ export const HIGH_EVENT_LOOP_LAG = alert({
         cause: "CPU limit below one core.",
         fix: "Raise it: main thread and ingest workers need a core each.",
       },
-      { cause: "Very large JSON bodies.", fix: "Send prompts as binary bodies." },
+      { cause: "Very large JSON bodies.", fix: "Send prompts as binary bodies, or raise http.threads." },
     ],
     prevention:
       "Give the process one core more than it has ingest workers, and let large callers use the binary form.",
