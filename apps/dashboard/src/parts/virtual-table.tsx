@@ -8,7 +8,7 @@
  * `role=grid` with row numbers for screen readers. Arrow keys, Page Up, Page Down, Home and End move, Enter opens.
  */
 import type { ComponentChildren } from "preact";
-import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 
 /** A column. */
 export interface Column<Row> {
@@ -51,9 +51,11 @@ export function VirtualTable<Row>(props: VirtualTableProps<Row>): ComponentChild
   const columns = fitting(props.columns, view.width);
   const [focus, setFocus] = useState(0);
   const isFocusWanted = useRef(false);
-  useEffect(() => {
+  // Before the first picture: no column is drawn that does not fit.
+  useLayoutEffect(() => {
     const element = box.current;
     if (element === null) return undefined;
+    setView({ top: 0, height: element.clientHeight, width: element.clientWidth });
     const observer = new ResizeObserver(() => {
       const { scrollTop, clientHeight, clientWidth } = element;
       setView({ top: scrollTop, height: clientHeight, width: clientWidth });
