@@ -27,6 +27,7 @@ import { PrefixIndex } from "../src/prefix-index/prefix-index.ts";
 import { PrefixReader } from "../src/prefix-index/prefix-reader.ts";
 import { nameHigh, nameLow } from "../src/prefix-index/testing/fleet-world.ts";
 import { Prng } from "../src/prng.ts";
+import { benchFigure } from "./bench-figure.ts";
 import { CONTEXT, indexTarget, play, type Slice, slicesOf, type Target } from "./fleet-replay.ts";
 import {
   BLOCK_SIZE,
@@ -420,14 +421,18 @@ async function main(): Promise<void> {
     console.error(`--peers: ${unknown}: expected some of ${PEERS.join(", ")}`);
     process.exit(2);
   }
+  const sharings = options.sharing.split(",").map((each) => benchFigure("--sharing", each, 1));
   const program = buildPeers();
   const folder = mkdtempSync(join(tmpdir(), "kvsync-peers-"));
-  const rustc = execFileSync("rustc", ["--version"], { encoding: "utf8" }).trim();
+  const cargo = execFileSync("cargo", ["--version"], { encoding: "utf8" }).trim();
   console.log(
-    `# The index and its peers\n\n${cpus().length} × ${cpus()[0].model}, Node ${process.version}, ${rustc}, seed ${SEED}`,
+    `# The index and its peers\n\n${cpus().length} × ${cpus()[0].model}, Node ${process.version}, ${cargo}, seed ${SEED}`,
   );
   console.log(`${versionsOfPeers()}\nnode ${process.argv.slice(1).join(" ")}`);
-  for (const sharing of options.sharing.split(",").map(Number)) {
+  process.once("exit", () => {
+    rmSync(folder, { recursive: true });
+  });
+  for (const sharing of sharings) {
     const workers = options.quick ? 32 : 128;
     const workload = makeWorkload({
       workers,
@@ -446,7 +451,6 @@ async function main(): Promise<void> {
       for (const side of sides) side.end();
     }
   }
-  rmSync(folder, { recursive: true });
 }
 
 async function compare(

@@ -17,6 +17,7 @@ import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { PrefixHasher } from "../src/prefix-index/prefix-hasher.ts";
 import { nameHigh, nameLow } from "../src/prefix-index/testing/fleet-world.ts";
+import { benchFigure } from "./bench-figure.ts";
 import {
   type Build,
   CONTEXT,
@@ -369,13 +370,13 @@ async function benchTimes(): Promise<void> {
   const builds = await Promise.all(checkouts.map(loadBuild));
   const shape = options.quick ? { workers: 32, poolBlocks: 4_096 } : { workers: 128, poolBlocks: 16_384 };
   const only = (part: string): boolean => options.only === "" || options.only === part;
-  for (const sharing of options.sharing.split(",").map(Number)) {
+  for (const sharing of options.sharing.split(",").map((each) => benchFigure("--sharing", each, 1))) {
     const workload = makeWorkload({ ...shape, sharing, seed: SEED });
     const times = new Times();
     // The first time is for the compilers.
     benchEvents(builds, makeWorkload({ workers: 16, poolBlocks: 4_096, sharing, seed: 1 }), new Times());
     let bytes: number[] = [];
-    for (let round = 0; round < Number(options.rounds); round++) {
+    for (let round = 0; round < benchFigure("--rounds", options.rounds, 1); round++) {
       if (only("events")) bytes = benchEvents(builds, workload, times);
       if (only("wire")) benchWire(builds, workload, times);
     }
@@ -392,7 +393,7 @@ async function benchTimes(): Promise<void> {
 
 if (options.work !== undefined) await work(options.work, options.against ?? own, Number(options.times));
 else if (options.write !== undefined) {
-  const sharing = Number(options.sharing.split(",")[0]);
+  const sharing = benchFigure("--sharing", options.sharing.split(",")[0], 1);
   const workload = makeWorkload({ workers: 128, poolBlocks: 16_384, sharing, seed: SEED });
   writeFileSync(options.write, encodeWorkload(workload));
   console.log(`${options.write}: ${describe(workload)}`);

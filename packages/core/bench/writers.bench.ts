@@ -28,6 +28,7 @@ import {
   type SharedPrefixIndex,
   WorkerSync,
 } from "@kvsync/core";
+import { benchFigure } from "./bench-figure.ts";
 
 const SEED = 20_261_201;
 const BLOCK_SIZE = 16;
@@ -239,7 +240,7 @@ async function main(rounds: number): Promise<void> {
   await Promise.all(threads.map((thread) => thread.terminate()));
 }
 
-if (isMainThread) await main(Number(argv[2] ?? 7));
+if (isMainThread) await main(benchFigure("rounds", argv[2] ?? 7, 1));
 else {
   const { shared, number } = workerData as { shared: SharedPrefixIndex; number: number };
   work(shared, number);
