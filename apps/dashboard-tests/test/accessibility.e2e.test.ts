@@ -32,7 +32,7 @@ const SIGNS: Readonly<Record<string, Readonly<Record<Day, string | RegExp>>>> = 
     good: "Load by endpoint",
     bad: "set aside after failures",
   },
-  index: { empty: "The index is empty.", good: "No limit has taken a block", bad: "limits.index_bytes" },
+  index: { empty: "The index is empty.", good: "No limit has evicted a block", bad: "limits.index_bytes" },
   "events?engine=vllm-0037": {
     empty: "does not follow this engine",
     good: "Connected.",

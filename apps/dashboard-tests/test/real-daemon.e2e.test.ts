@@ -79,7 +79,7 @@ describe.skipIf(!hasChromium)("the page of a real daemon", () => {
       }, PATIENCE)
       .toEqual([[], [], []]);
     await page.getByRole("link", { name: "Index" }).click();
-    await see(page, "How many ranks hold a block");
+    await see(page, "Ranks per block");
     const [prefixes, mappings] = [
       await metric("sync_indexer_prefixes"),
       await metric("sync_indexer_mappings"),

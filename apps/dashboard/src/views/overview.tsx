@@ -225,6 +225,8 @@ function KeyFigures(): ComponentChildren {
 }
 
 function MemoryFigure({ memory, mappings }: Totals): ComponentChildren {
+  // By itself: it is not drawn again with the same totals, and the history comes after them.
+  followStream();
   const [used, limit] = [memory?.used ?? null, memory?.limit ?? null];
   const share = used === null || limit === null || limit === 0 ? null : used / limit;
   return (
