@@ -233,17 +233,23 @@ function repeated(bytes: number, part: (i: number) => string): string {
   return parts.join(",");
 }
 
+/** As long, and read by the engine's own parser at once. */
+const PLAIN_BODY = `[${repeated(MIB, (i) => String(i))}]`;
+
 test.each(HARD_BODIES)(
-  "R4, J1, J2: a JSON body of the largest length, full of %s, keeps the loop for less than 50 ms",
+  "R4, J1, J2: a JSON body of the largest length, full of %s, keeps the loop for less time than twenty plain readings",
   async (_name, status, make) => {
     const daemon = await startInProcess(["--index-prefix-hashes", "secret"]);
     onTestFinished(daemon.stop);
     const payload = make(MIB);
     expect(payload.length).toBeLessThanOrEqual(MIB);
     const headers = { "content-type": "application/json" };
-    let leastMs = Number.POSITIVE_INFINITY;
-    // The least of several: what else the machine does is not this daemon's.
+    let [leastMs, plainMs] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];
+    // The least of several, in turns: what else the machine does is not this daemon's.
     for (let i = 0; i < 5; i += 1) {
+      const startMs = performance.now();
+      JSON.parse(PLAIN_BODY);
+      plainMs = Math.min(plainMs, performance.now() - startMs);
       const before = performance.eventLoopUtilization();
       const response = await daemon.app.inject({ method: "POST", url: "/api/v1/match", headers, payload });
       // All that the loop did for the request, which is at least what it did at a stretch.
@@ -251,7 +257,7 @@ test.each(HARD_BODIES)(
       expect(response.statusCode).toBe(status);
       leastMs = Math.min(leastMs, active);
     }
-    expect(leastMs).toBeLessThan(50);
+    expect(leastMs).toBeLessThan(20 * plainMs);
   },
 );
 
