@@ -253,6 +253,8 @@ test("K6, E10: each picker picks over the engines of all shards, and says when a
   expect(fleet.daemon(0).codes.has("picker_shard_back")).toBe(true);
 
   fleet.loseToken();
-  await until("the missing file is told", () => fleet.daemon(0).codes.has("picker_shards_file_refused"));
+  await until("the missing file is told", () =>
+    Promise.resolve(fleet.daemon(0).codes.has("picker_shards_file_refused")),
+  );
   expect(await fleet.pick(0, fleet.firstPrompt(KILLED))).toMatchObject({ decision: "index" });
 });

@@ -18,7 +18,8 @@ export const SHARDS = row({
     shardFailures: timeseries({
       id: 105,
       title: "Picks without a shard",
-      shows: "Share of the picks that had no usable answer of a shard, by shard. The panel is empty without shards.",
+      shows:
+        "Share of the picks that had no usable answer of a shard, by shard. The panel is empty without shards.",
       normal: "0 %. For seconds 100 % while a shard without replicas restarts.",
       width: 8,
       height: 8,
