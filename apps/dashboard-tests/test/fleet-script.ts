@@ -260,7 +260,7 @@ export class FleetScript {
       Array.from({ length: POINTS }, (_, i) => base + spread * (Math.sin(i / period) + 0.4 * this.#random()));
     const stale = (i: number): number => (i > 684 ? 0.997 : 1);
     const from = Math.floor(this.at / 1000 / STEP) * STEP - (POINTS - 1) * STEP;
-    // A daemon without engines counts from its start: nothing arrived, and nobody asked.
+    // A daemon without engines counts from its start: no event and no lookup came.
     if (this.ranks.length === 0) return { step: STEP, from, series: quietSeries() };
     return {
       step: STEP,

@@ -179,7 +179,7 @@ test("K6, E10: each picker picks over the engines of all shards, and says when a
   for (const engine of fleet.engines) await engine.serve(4);
   await Promise.all(all.map((index) => fleet.inSync(index)));
 
-  // Whoever is asked, and whoever follows the engine: its endpoint is picked.
+  // The endpoint of the engine is picked, by the picker of each shard.
   for (const asked of all)
     for (const holder of all) {
       const answer = await fleet.pick(asked, fleet.firstPrompt(holder));

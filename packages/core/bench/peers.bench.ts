@@ -172,13 +172,13 @@ class OwnSide implements Side {
   }
 
   ask(block: number): Promise<string> {
-    this.#reader ??= PrefixReader.attach(this.#index.shared);
+    const reader = (this.#reader ??= PrefixReader.attach(this.#index.shared));
     const blocks = this.#prompts.to(block);
     blocks.forEach((each, i) => {
-      writeTokens(this.#reader?.tokens ?? new Uint32Array(0), i * BLOCK_SIZE, each, 1);
+      writeTokens(reader.tokens, i * BLOCK_SIZE, each, 1);
     });
-    const contextId = this.#reader.findContext(CONTEXT);
-    const { matchCount, rows } = this.#reader.matchTokens(contextId, blocks.length * BLOCK_SIZE, false);
+    const contextId = reader.findContext(CONTEXT);
+    const { matchCount, rows } = reader.matchTokens(contextId, blocks.length * BLOCK_SIZE, false);
     const words = rows.length / Math.max(1, matchCount);
     const found = Array.from({ length: matchCount }, (_, i) => [rows[words * i], rows[words * i + 1]]);
     found.sort(([a], [b]) => a - b);

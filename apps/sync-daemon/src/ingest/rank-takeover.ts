@@ -3,7 +3,7 @@
  * worker's part of the index, or come along from another part. Stores that wait for parents come along.
  *
  *     rows, page by page ─▶ this part is the rank's home ─▶ stream continues from its position ─▶ what waits is parked here
- *                      └▶ do not fit: this part forgets the rank, and the worker before goes on with it
+ *                      └▶ do not fit: this part forgets the rank, and the worker before keeps following it
  *
  * Parked stores that do not fit make the stream partial. The order matters: a stream that does not exist yet cannot record a
  * loss.
@@ -36,7 +36,7 @@ export interface NewHome {
 }
 
 /**
- * Goes on with a rank whose rows are in another part.
+ * Continues a rank whose rows are in another part.
  *
  * @param home - this worker.
  * @param rank - as the worker before followed it.
@@ -67,7 +67,7 @@ export async function adopt(home: NewHome, rank: FollowedRank, moved: MovedStrea
 }
 
 /**
- * Goes on with a rank.
+ * Continues a rank.
  *
  * @param ingest - of this worker.
  * @param index - of this worker; its park may be fuller than the one that the stores come from.

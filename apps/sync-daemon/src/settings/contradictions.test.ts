@@ -112,6 +112,23 @@ test.each([
   },
 );
 
+test.each([
+  ...["EXAMPLE.com:80", "[", "[[::1]]"].map((name) => ({ http: { host_names: [name] } })),
+  ...["grafana_url", "traces_url", "runbooks_url", "errors_url"].map((name) => ({
+    dashboard: { [name]: "https://user:hunter2@a/b" },
+  })),
+])("a name with a port and a link with credentials are refused, without the password: %j", (settings) => {
+  const lines = linesOf(settings);
+  expect(lines).toEqual([
+    expect.stringMatching(/without (ports|query or fragment, and without credentials)/),
+  ]);
+  expect(lines.join()).not.toContain("hunter2");
+});
+
+test("names and IPv6 addresses of a Host header can be listed", () => {
+  expect(linesOf({ http: { host_names: ["kvsync.example", "[::1]", "10.0.0.1"] } })).toEqual([]);
+});
+
 test("a password in the address of a shard is in no line", () => {
   const addresses = ["http://user:hunter2@a:1", "http://user:hunter2@a:1"];
   const lines = linesOf({ shard: { count: 2 }, picker: { shards: { addresses } } });

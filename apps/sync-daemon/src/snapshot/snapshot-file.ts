@@ -251,7 +251,7 @@ export interface SnapshotSummary {
  *
  * @param path - of the file; the one before becomes `path` + ".previous".
  * @param head - first section.
- * @param copies - of the parts of the index; nobody else reads them.
+ * @param copies - of the parts of the index; nothing else reads them.
  * @returns rows, parked stores and bytes written.
  * @throws SnapshotError io_failed; what was there stays as it was.
  */
