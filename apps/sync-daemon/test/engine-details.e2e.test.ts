@@ -308,12 +308,12 @@ test("credentials in an address are masked, and no token is shown", async () => 
   writeFileSync(tokens, `tokens:\n  - { name: operator, scope: admin, token: ${ADMIN} }\n`);
   const other = await DaemonProcess.start({
     security: { tokens_file: tokens },
-    dashboard: { grafana_url: "https://somebody:password@grafana.example/" },
+    dashboard: { prometheus_url: "http://somebody:password@127.0.0.1:9/" },
   });
   const response = await other.fetch("/api/v1/system", { headers: { authorization: `Bearer ${ADMIN}` } });
   const text = await response.text();
   expect(response.status).toBe(200);
-  expect(text).toContain("https://***@grafana.example/");
+  expect(text).toContain("http://***@127.0.0.1:9/");
   expect(text).not.toContain("somebody");
   expect(text).not.toContain(ADMIN);
   await other.end();
