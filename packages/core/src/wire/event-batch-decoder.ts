@@ -183,7 +183,7 @@ export class EventBatchDecoder {
     cursor.open(payload);
     if (payload.byteLength > this.#limits.payloadBytesMax) {
       const expected = `at most ${this.#limits.payloadBytesMax} bytes`;
-      throw cursor.error("payload_too_large", 0, expected, `${payload.byteLength}`);
+      throw cursor.error("payload_too_large", cursor.start, expected, `${payload.byteLength}`);
     }
     const format = cursor.format();
     const isArray = (format & 0xf0) === 0x90 || format === 0xdc || format === 0xdd;
@@ -191,7 +191,12 @@ export class EventBatchDecoder {
     if (!isArray && !isMap) throw cursor.wrongType("a batch, array or map");
     const partCount = isArray ? cursor.readArrayLength() : cursor.readMapLength();
     if (isArray && partCount < BATCH_SLOTS_MIN) {
-      throw cursor.error("wrong_length", 0, `a batch of at least ${BATCH_SLOTS_MIN} slots`, `${partCount}`);
+      throw cursor.error(
+        "wrong_length",
+        cursor.start,
+        `a batch of at least ${BATCH_SLOTS_MIN} slots`,
+        `${partCount}`,
+      );
     }
     return {
       isUnfinished: true,
@@ -232,8 +237,10 @@ export class EventBatchDecoder {
   }
 
   #checkKeys(seen: ReadonlySet<string>): void {
+    const cursor = this.#cursor;
     for (const key of ["ts", "events"]) {
-      if (!seen.has(key)) throw this.#cursor.error("missing_field", 0, `the key ${key}`, "a map without it");
+      if (!seen.has(key))
+        throw cursor.error("missing_field", cursor.start, `the key ${key}`, "a map without it");
     }
   }
 

@@ -22,6 +22,7 @@
 import { type PayloadErrorCode, WireError } from "./wire-error.ts";
 
 const NO_BYTES = new Uint8Array(0);
+const NO_VIEW = new DataView(NO_BYTES.buffer);
 const TWO_32 = 4_294_967_296;
 
 /** How `skip` treats the formats 0xc0 … 0xdf: what follows the header is `length` bytes, elements or pairs. */
@@ -94,14 +95,16 @@ function formatName(format: number): string {
 
 /** Reads msgpack values in order from one payload at a time; see the head of this file. */
 export class MsgpackCursor {
-  /** The payload. Read only. */
+  /** The buffer in which the payload lies. Read only, and between `position` and `end` only. */
   bytes: Uint8Array = NO_BYTES;
   /** A view of the same bytes, for big-endian reads. */
-  view: DataView = new DataView(NO_BYTES.buffer);
-  /** Offset of the next unread byte. */
+  view: DataView = NO_VIEW;
+  /** Place of the next unread byte in the buffer. */
   position = 0;
-  /** The payload's length. */
+  /** Where the payload ends in it. */
   end = 0;
+  /** Where it begins. Errors count from here. */
+  start = 0;
 
   /**
    * Starts at the first byte of a payload. The payload is borrowed: it must not change while it is read.
@@ -109,17 +112,22 @@ export class MsgpackCursor {
    * @param payload - one msgpack value, and nothing after it.
    */
   open(payload: Uint8Array): void {
-    this.bytes = payload;
-    this.view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
-    this.position = 0;
-    this.end = payload.byteLength;
+    const { buffer, byteOffset, byteLength } = payload;
+    if (this.view.buffer !== buffer) {
+      // Messages of one chunk follow each other: the views of its buffer serve all of them.
+      this.bytes = byteLength === buffer.byteLength ? payload : new Uint8Array(buffer);
+      this.view = new DataView(buffer);
+    }
+    this.start = byteOffset;
+    this.position = byteOffset;
+    this.end = byteOffset + byteLength;
   }
 
   /**
    * Makes an error about this payload; the caller throws it.
    *
    * @param code - its code.
-   * @param offset - the byte that it is about.
+   * @param place - in the buffer, of the byte that it is about.
    * @param expected - what should have been there.
    * @param actual - what was there.
    * @param options - `cause`, when another error led here.
@@ -127,12 +135,12 @@ export class MsgpackCursor {
    */
   error(
     code: PayloadErrorCode,
-    offset: number,
+    place: number,
     expected: string,
     actual: string,
     options?: ErrorOptions,
   ): WireError {
-    return new WireError({ code, offset, expected, actual }, options);
+    return new WireError({ code, offset: place - this.start, expected, actual }, options);
   }
 
   /**
