@@ -275,6 +275,48 @@ describe("every dialect", () => {
     expect(events[3]).toEqual(removedNormal);
   });
 
+  test("what stands behind the tokens counts for each event by itself, in whatever order it comes (R4, T1)", () => {
+    const { type, block_hashes, token_ids, block_size } = storedMap;
+    const early = { type, block_hashes, token_ids };
+    const events = [
+      { ...early, block_size, parent_block_hash: 5 },
+      { ...early, block_size, parent_block_hash: 6 },
+      { ...early, block_size, parent_block_hash: 6 },
+      { ...early, block_size, parent_block_hash: null },
+      { ...early, block_size, parent_block_hash: null, lora_name: "a" },
+      { ...early, block_size, parent_block_hash: null, lora_name: "b" },
+      { type, token_ids, block_size, block_hashes },
+      { type, token_ids, block_size, block_hashes: [7] },
+      { type, lora_name: "c", block_hashes, token_ids, block_size },
+      { ...early, block_size },
+      { ...early, block_size },
+    ];
+    const decoded = decode(batchOf(...events));
+    expect(decoded.faults).toEqual([]);
+    expect(decoded.events).toEqual(events.flatMap((event) => decode(batchOf(event)).events));
+    expect(decoded.events.slice(0, 3)).toMatchObject([
+      { parentBlockHash: 5n },
+      { parentBlockHash: 6n },
+      { parentBlockHash: 6n },
+    ]);
+  });
+
+  test("more tails than are kept are read as they are, again and again (T2)", () => {
+    const adapters = Array.from({ length: 40 }, (_, i) => `adapter ${i}`);
+    const names = Array.from({ length: 20 }, () => adapters).flat();
+    const decoded = decode(batchOf(...names.map((lora_name) => ({ ...storedMap, lora_name }))));
+    expect(decoded.faults).toEqual([]);
+    expect(decoded.events).toEqual(names.map((loraName) => ({ ...storedNormal, loraName })));
+  });
+
+  test("a bad event costs itself also where its tail is known (D2, T1)", () => {
+    const good = { ...storedMap };
+    const { block_size, ...early } = good;
+    expect(decode(batchOf(good, { ...early, token_ids: "none", block_size }, good)).faults).toEqual([
+      "1 wrong_type BlockStored",
+    ]);
+  });
+
   test("strings come in every length form", () => {
     const loraName = "a".repeat(300);
     expect(decode(batchOf({ ...storedMap, lora_name: loraName })).events).toEqual([

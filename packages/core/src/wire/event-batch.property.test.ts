@@ -10,7 +10,7 @@
  * values. Random bytes would fail at the first header. The claims: a coded error or an account of
  * every event, nothing read outside the payload, and time linear in its length.
  *
- * Numbers in titles: M of msgpack-cursor.ts, D of event-batch-decoder.ts, R of event-reader.ts.
+ * Numbers in titles: M of msgpack-cursor.ts, D of event-batch-decoder.ts, R of event-reader.ts, T of known-tails.ts.
  */
 import { decode as decodeGenerally, encode } from "@msgpack/msgpack";
 import fc from "fast-check";
@@ -402,6 +402,31 @@ describe("hostile bytes", () => {
           expectAccount(outcomeOf(bytes));
         }
         bytes[at] = original;
+      }
+    }
+  });
+
+  test("a decoder that knows an event's tail reads a changed one as a new decoder does, fault and place included (T1)", () => {
+    const account = (one: EventBatchDecoder, payload: Uint8Array): unknown => {
+      const sink = new RecordingSink(scratch);
+      try {
+        const header = one.decode(payload, sink);
+        return [sink.events, sink.faults, { ...header }];
+      } catch (error) {
+        if (!(error instanceof WireError)) throw error;
+        return [sink.events, sink.faults, error.message];
+      }
+    };
+    for (const { hex } of GOLDEN_VECTORS) {
+      const known = fromHex(hex);
+      const bytes = Uint8Array.from(known);
+      for (let at = 0; at < bytes.byteLength; at += 1) {
+        for (const change of [1, 0x20, 0x80]) {
+          account(decoder, known);
+          bytes[at] = known[at] ^ change;
+          expect(account(decoder, bytes)).toEqual(account(new EventBatchDecoder(scratch), bytes));
+        }
+        bytes[at] = known[at];
       }
     }
   });

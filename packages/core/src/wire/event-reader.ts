@@ -25,6 +25,7 @@
 import { readHash, readHashes, readLookahead, readTokenPairs, readTokens } from "./block-columns.ts";
 import type { DecodedBlockRemoved, DecodedBlockStored, DecodeScratch, KvEvent } from "./events.ts";
 import { readExtraKeys } from "./extra-keys.ts";
+import { KnownTails } from "./known-tails.ts";
 import type { MsgpackCursor } from "./msgpack-cursor.ts";
 import type { WireError } from "./wire-error.ts";
 import { UnknownNames } from "./unknown-names.ts";
@@ -93,6 +94,8 @@ const REMOVED_FIELDS =
 const REMOVED_REQUIRED = 1 << BLOCK_HASHES;
 const CLEARED_FIELDS = 1 << TYPE;
 const METADATA_FIELDS = (1 << CACHE_SALT) | (1 << SESSION_ID);
+/** Fields of a store that differ from event to event; where no other comes before the tokens, the tail may be known. */
+const VARYING_FIELDS = (1 << TYPE) | (1 << BLOCK_HASHES) | (1 << PARENT_BLOCK_HASH) | (1 << TOKEN_IDS);
 
 const U32_MAX = 0xffff_ffff;
 
@@ -183,6 +186,11 @@ export class EventReader {
   readonly #scratch: DecodeScratch;
   readonly #limits: WireLimits;
   readonly #texts = new TextInterner();
+  readonly #tails = new KnownTails();
+  /** Where the tail of the event at hand begins, −1 when it may not be kept; its pairs, and the keys before it. */
+  #tailAt = -1;
+  #tailPairs = 0;
+  #keysBeforeTail = 0;
   readonly #parent = new Uint32Array(2);
   /** Where `lookahead_token_ids` of the event at hand begin, −1 when it has none. */
   #lookaheadAt = -1;
@@ -312,6 +320,7 @@ export class EventReader {
       const name = NAMES[31 - Math.clz32(missing)];
       throw cursor.error("missing_field", start, `the key ${name}`, "a map without it");
     }
+    if (isStored && this.#tailAt >= 0) this.#keepTail(seen);
     return this.#finish(tag);
   }
 
@@ -339,9 +348,34 @@ export class EventReader {
       else {
         read |= bit;
         this.#readField(field);
+        if (field !== TOKEN_IDS) continue;
+        const known = this.#takeTail(count - pair - 1, read);
+        if (known !== 0) return read | known;
       }
     }
     return read;
+  }
+
+  /** Reads what follows the tokens of a map, if it is known (known-tails.ts); returns its fields, or 0. */
+  #takeTail(pairs: number, read: number): number {
+    if ((read & ~VARYING_FIELDS) !== 0) return 0;
+    const known = this.#tails.take(this.#cursor, pairs, this.stored);
+    if (known !== 0) return known;
+    this.#tailAt = this.#cursor.position;
+    this.#tailPairs = pairs;
+    this.#keysBeforeTail = read;
+    return 0;
+  }
+
+  /** Keeps the tail of a store that was read without a fault, if other events may end with it too. */
+  #keepTail(seen: number): void {
+    const { blockCount, extraKeys, sessionId, cacheSalt } = this.stored;
+    const keys = seen & ~this.#keysBeforeTail;
+    // A run has as many empty keys as blocks: few of them are of one length.
+    const isCommon = blockCount === 1 && extraKeys === null && sessionId === null && cacheSalt === null;
+    if (!isCommon || this.unknownCount > 0 || this.#lookaheadAt >= 0) return;
+    if (keys === 0 || (keys & VARYING_FIELDS) !== 0) return;
+    this.#tails.keep(this.#cursor, this.#tailAt, this.#tailPairs, keys, this.stored);
   }
 
   #duplicateKey(start: number, field: number): WireError {
@@ -582,6 +616,7 @@ export class EventReader {
     stored.tokenCount = 0;
     stored.lookahead = 0;
     this.#lookaheadAt = -1;
+    this.#tailAt = -1;
     stored.isPaired = false;
     stored.blockSize = 0;
     stored.loraId = null;
