@@ -3,7 +3,8 @@
  * and that of another checkout.
  * A real daemon process follows engines that publish at a steady rate. The CPU time of all its threads is divided by messages.
  * So is that of each group of threads: ingest, main, and V8's helpers with the rest.
- * Runs alternate, so that a machine that slows down does so for both. The median counts.
+ * Runs alternate, so that a machine that slows down does so for both. The median counts. It has what the daemon costs without
+ * any message, which is measured first: timers, the figures of its page, and V8's compilers after the start.
  *
  * Messages store single blocks and evict as many, with a prefill now and then. The engines are sockets of this process.
  * Then all engines go and come back on their ports, `storms` times: descriptors, memory and the time to reconnect are printed.
@@ -38,6 +39,8 @@ const WARM_MESSAGES = 100;
 const PATIENCE_MS = 60_000;
 /** Time for the last messages to be applied and shown. */
 const SETTLE_MS = 1500;
+/** Time without a message, in which is measured what the daemon costs by itself. */
+const IDLE_MS = 5000;
 const MAIN = fileURLToPath(new URL("../dist/main.js", import.meta.url));
 const PAGE_BYTES = 4096;
 const MIB = 1024 * 1024;
@@ -95,6 +98,7 @@ const GROUPS = ["ingest", "main", "others"] as const;
 
 interface Sample {
   /** CPU time of all threads, and of each group. */
+  readonly atMs: number;
   readonly cpuSeconds: number;
   readonly groupSeconds: Readonly<Record<(typeof GROUPS)[number], number>>;
   readonly residentBytes: number;
@@ -111,7 +115,13 @@ function sample(pid: number): Sample {
   }
   const cpuSeconds = GROUPS.reduce((sum, group) => sum + groupSeconds[group], 0);
   const residentBytes = Number(readFileSync(`/proc/${pid}/statm`, "utf8").split(" ")[1]) * PAGE_BYTES;
-  return { cpuSeconds, groupSeconds, residentBytes, files: readdirSync(`/proc/${pid}/fd`).length };
+  return {
+    atMs: performance.now(),
+    cpuSeconds,
+    groupSeconds,
+    residentBytes,
+    files: readdirSync(`/proc/${pid}/fd`).length,
+  };
 }
 
 /** One engine's event socket. */
@@ -253,6 +263,8 @@ interface Candidate {
 
 async function run({ main, transport }: Candidate): Promise<{
   readonly micros: number;
+  /** Of them, what as long a time without messages takes. */
+  readonly idle: number;
   readonly groups: string;
   readonly end: Sample;
 }> {
@@ -271,15 +283,19 @@ async function run({ main, transport }: Candidate): Promise<{
   try {
     await until("all engines are connected", () => all.every(({ isConnected }) => isConnected));
     await publish(all, { pid, url }, 0, WARM_MESSAGES);
+    const rest = sample(pid);
+    await sleep(IDLE_MS);
     const from = sample(pid);
     const end = await publish(all, { pid, url }, WARM_MESSAGES, messages.length);
     const count = (messages.length - WARM_MESSAGES) * engines;
     for (let i = 0; i < storms; i += 1) await storm(all, pid);
     const micros = (until: number, since: number): number => ((until - since) / count) * 1e6;
+    const idleShare = (from.cpuSeconds - rest.cpuSeconds) / (from.atMs - rest.atMs);
+    const idle = micros(idleShare * (end.atMs - from.atMs), 0);
     const groups = GROUPS.map(
       (group) => `${group} ${micros(end.groupSeconds[group], from.groupSeconds[group]).toFixed(1)}`,
     ).join(", ");
-    return { micros: micros(end.cpuSeconds, from.cpuSeconds), groups, end };
+    return { micros: micros(end.cpuSeconds, from.cpuSeconds), idle, groups, end };
   } finally {
     child.kill("SIGKILL");
     for (const engine of all) engine.close();
@@ -308,10 +324,10 @@ const candidates = new Map<string, Candidate>(
 const results = new Map([...candidates.keys()].map((name): [string, number[]] => [name, []]));
 for (let round = 0; round < rounds; round += 1) {
   for (const [name, candidate] of candidates) {
-    const { micros, groups, end } = await run(candidate);
+    const { micros, idle, groups, end } = await run(candidate);
     results.get(name)?.push(micros);
     process.stdout.write(
-      `${name}: ${micros.toFixed(1)} µs CPU a message (${groups}), ${(end.residentBytes / MIB).toFixed(0)} MiB resident, ${end.files} descriptors\n`,
+      `${name}: ${micros.toFixed(1)} µs CPU a message (${groups}), ${idle.toFixed(1)} of it without messages, ${(end.residentBytes / MIB).toFixed(0)} MiB resident, ${end.files} descriptors\n`,
     );
   }
 }
