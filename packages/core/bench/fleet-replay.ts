@@ -25,6 +25,8 @@ import {
 } from "./fleet-workload.ts";
 
 export const CONTEXT: ContextKey = { model: "m", loraName: null, blockSize: BLOCK_SIZE, lookahead: 0 };
+/** What the transport reads at once. */
+const CHUNK_BYTES = 65_536;
 /** Tokens of a short run are copied one by one: a view of them costs more. */
 const SHORT_TOKENS = 64;
 
@@ -228,12 +230,24 @@ export class FleetStreams {
     });
   }
 
-  /** The frames of messages, which have to be given next. */
+  /** The frames of messages, which have to be given next. As a socket brings them, they are views of what was read at once. */
   framesOf(messages: readonly FleetMessage[]): (readonly [Core.WorkerSync, Uint8Array[]])[] {
-    return messages.map(({ worker, payload }) => [
-      this.#syncs[worker],
-      encodeLiveFrames("kv", this.#sent[worker]++, payload),
-    ]);
+    let chunk = new Uint8Array(CHUNK_BYTES);
+    let used = 0;
+    return messages.map(({ worker, payload }) => {
+      const frames = encodeLiveFrames("kv", this.#sent[worker]++, payload);
+      const bytes = frames.reduce((sum, frame) => sum + frame.byteLength, 0);
+      if (used + bytes > chunk.byteLength) {
+        chunk = new Uint8Array(Math.max(bytes, CHUNK_BYTES));
+        used = 0;
+      }
+      const views = frames.map((frame) => {
+        chunk.set(frame, used);
+        used += frame.byteLength;
+        return chunk.subarray(used - frame.byteLength, used);
+      });
+      return [this.#syncs[worker], views];
+    });
   }
 
   /** Whether every stream is followed exactly. */
