@@ -15,6 +15,8 @@
  *  Q2  A prompt is hashed once, by part 0, to at most four times the length of its longest match and `PIECE`.
  *  Q3  Each rank's rows are from one part, also while ranks move (H1, H2 of rank-homes.ts).
  *  Q4  An id is of one key for as long as a part has a context with it, and is never given twice.
+ *  Q5  Contexts are listed after the ranks' homes were copied. A part that a rank comes to makes the context before it becomes the
+ *      rank's home. All parts had the listed contexts at one moment.
  *
  * Counts of contexts are sums over the parts: a block that ranks of two parts hold is counted in both.
  */
@@ -34,7 +36,7 @@ import { RankHomes } from "./rank-homes.ts";
 const PIECE = 256;
 /** How much longer the next try is, where the longest match goes to the end of the last one. */
 const GROWTH = 4;
-/** Lookups of one query while ranks change their homes: a fleet changes some in a second. */
+/** Lookups of one query while ranks change their homes, and lists of contexts: a fleet changes some in a second. */
 const ATTEMPTS_MAX = 16;
 const NOWHERE = -1;
 
@@ -145,19 +147,12 @@ class PartsReader extends PrefixReader {
 
   override matchTokens(contextId: number, tokenCount: number, hasExtra: boolean): MatchResult {
     this.checkTokenCount(tokenCount);
-    const context = this.#contextOf(contextId);
-    this.#rowCount = 0;
-    if (context === undefined) return this.#answer(0);
-    const { blockSize, lookahead } = context.key;
-    const blockCount = tokenCount < lookahead ? 0 : Math.floor((tokenCount - lookahead) / blockSize);
-    return this.#match(context, blockCount, true, hasExtra);
+    return this.#match(contextId, tokenCount, true, hasExtra);
   }
 
   override matchHashes(contextId: number, blockCount: number): MatchResult {
     this.checkHashCount(blockCount);
-    const context = this.#contextOf(contextId);
-    this.#rowCount = 0;
-    return context === undefined ? this.#answer(blockCount) : this.#match(context, blockCount, false, false);
+    return this.#match(contextId, blockCount, false, false);
   }
 
   override dump(contextId: number, cursor: number, out: Uint32Array): { cursor: number; rows: number } {
@@ -201,12 +196,16 @@ class PartsReader extends PrefixReader {
     return isSlot ? this.#others[this.#homes.of(rankSlot) - 1] : undefined;
   }
 
-  #match(context: PartsContext, blockCount: number, isTokens: boolean, hasExtra: boolean): MatchResult {
+  /** `count` is of tokens or of hashes. */
+  #match(contextId: number, count: number, isTokens: boolean, hasExtra: boolean): MatchResult {
     for (let attempt = 1; ; attempt++) {
       const { changes } = this.#homes;
       if (changes !== this.#homesChanges) this.#homes.copyTo(this.#homeOf);
       this.#homesChanges = changes;
-      this.#search(context, blockCount, isTokens, hasExtra);
+      const context = this.#contextOf(contextId);
+      const blockCount = isTokens ? blocksIn(context, count) : count;
+      this.#rowCount = 0;
+      if (context !== undefined) this.#search(context, blockCount, isTokens, hasExtra);
       if (this.#homes.changes === changes || attempt === ATTEMPTS_MAX) return this.#answer(blockCount);
     }
   }
@@ -271,12 +270,17 @@ class PartsReader extends PrefixReader {
     return this.#contexts.get(id);
   }
 
+  /** Q5: what is current after it was listed was there at one moment. */
   #refresh(): void {
+    for (let attempt = 0; attempt < ATTEMPTS_MAX && !this.#isCurrent(); attempt++) this.#listAgain();
+  }
+
+  #isCurrent(): boolean {
     const versions = this.#versions;
     let isSame = versions[0] === super.contextsVersion;
     for (let part = 1; part < versions.length; part++)
       isSame &&= versions[part] === this.#others[part - 1].contextsVersion;
-    if (!isSame) this.#listAgain();
+    return isSame;
   }
 
   #listAgain(): ContextSummary[] {
@@ -325,4 +329,11 @@ class PartsReader extends PrefixReader {
     this.#contexts = contexts;
     return [...sums.values()];
   }
+}
+
+/** Blocks of so many tokens; none where the context is gone. */
+function blocksIn(context: PartsContext | undefined, tokenCount: number): number {
+  if (context === undefined) return 0;
+  const { blockSize, lookahead } = context.key;
+  return tokenCount < lookahead ? 0 : Math.floor((tokenCount - lookahead) / blockSize);
 }
