@@ -177,8 +177,7 @@ function release(rankSlot: number): void {
 }
 
 async function adoptRank({ rank, moved }: Extract<ToIngest, { kind: "adopt" }>): Promise<void> {
-  const { memoryBytesMax } = settings.index;
-  const home = { ingest, index, homes, part: part.number, memoryBytesMax, turn };
+  const home = { ingest, index, homes, part: part.number, limits: settings.index, turn };
   tell({ kind: "adopted", rankSlot: rank.rankSlot, fits: await adopt(home, rank, moved) });
 }
 

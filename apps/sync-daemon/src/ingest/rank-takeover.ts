@@ -12,13 +12,22 @@
  *  T1  An import takes no room that would make this part evict.
  *  T2  Lookups count the rows here from the moment at which all of them are here, and not before.
  */
-import { type ParkedRecord, type PrefixIndex, type RankHomes, RankImport, rowCount } from "@kvsync/core";
+import {
+  type ContextKey,
+  INDEX_ROW_BYTES,
+  type ParkedRecord,
+  type PrefixIndex,
+  type RankHomes,
+  RankImport,
+  type RankRows,
+  rowCount,
+} from "@kvsync/core";
 
 import type { Ingest } from "./ingest.ts";
 import type { FollowedRank } from "../engine/followed-rank.ts";
 import { boundCopies } from "../snapshot/snapshot-file.ts";
 import { withSlots } from "../snapshot/slot-plans.ts";
-import type { MovedStream } from "./thread-messages.ts";
+import type { IngestSettings, MovedStream } from "./thread-messages.ts";
 
 /** Memory of a row at most: one block without sharing takes about 35 bytes, and tables grow in steps. */
 const ROW_BYTES_MAX = 100;
@@ -30,7 +39,10 @@ export interface NewHome {
   readonly homes: RankHomes;
   /** Number of this part. */
   readonly part: number;
-  readonly memoryBytesMax: number;
+  readonly limits: Pick<
+    IngestSettings["index"],
+    "contextCountMax" | "prefixesPerContextMax" | "memoryBytesMax"
+  >;
   /** Lets other work be done between two pages. */
   readonly turn: () => Promise<unknown>;
 }
@@ -44,10 +56,10 @@ export interface NewHome {
  * @returns false where the rank does not fit: then nothing of it is here.
  */
 export async function adopt(home: NewHome, rank: FollowedRank, moved: MovedStream): Promise<boolean> {
-  const { ingest, index, homes, part, memoryBytesMax } = home;
+  const { ingest, index, homes, part, limits } = home;
   const { rankSlot } = rank;
   const { rows, parked, position } = moved;
-  if (index.stats().allocatedBytes + ROW_BYTES_MAX * rowCount(rows) > memoryBytesMax) return false;
+  if (!hasRoom(index, rows, limits)) return false;
   index.setRankOwner(rankSlot, rank.engineSlot);
   for (const page of rows.pages) boundCopies(page.rows);
   const moving = RankImport.begin(index.importer(), rows);
@@ -64,6 +76,22 @@ export async function adopt(home: NewHome, rank: FollowedRank, moved: MovedStrea
   }));
   takeOver(ingest, index, { ...rank, resumeFrom: withSlots(position, slots) }, waiting);
   return true;
+}
+
+/** T1. Blocks that other ranks have here already are counted as new ones. */
+function hasRoom(index: PrefixIndex, rows: RankRows, limits: NewHome["limits"]): boolean {
+  const { contextCountMax, prefixesPerContextMax, memoryBytesMax } = limits;
+  if (index.stats().allocatedBytes + ROW_BYTES_MAX * rowCount(rows) > memoryBytesMax) return false;
+  const blocks = new Map<string, number>();
+  const add = (key: ContextKey, count: number): void => {
+    const text = JSON.stringify([key.model, key.loraName, key.blockSize, key.lookahead]);
+    blocks.set(text, (blocks.get(text) ?? 0) + count);
+  };
+  // Empty ones make room for others.
+  for (const { key, prefixCount } of index.contexts()) if (prefixCount > 0) add(key, prefixCount);
+  for (const { contexts } of rows.orders) for (const key of contexts) add(key, 0);
+  for (const page of rows.pages) add(page.context, page.rows.byteLength / INDEX_ROW_BYTES);
+  return blocks.size <= contextCountMax && Math.max(0, ...blocks.values()) <= prefixesPerContextMax;
 }
 
 /**
