@@ -65,7 +65,7 @@ const index = PrefixIndex.create({
   onEviction: (reason, blockCount, rankSlots) => {
     metrics.counter(PREFIX_INDEX_METRICS.indexerEvictions, { reason }).inc(blockCount);
     if (isRestoring) for (const slot of rankSlots) evictedWhileRestoring.add(slot);
-    ingest.evicted(reason, rankSlots);
+    else ingest.evicted(reason, rankSlots);
   },
 });
 const ingest = new Ingest(settings, {

@@ -271,6 +271,39 @@ test.each([
   },
 );
 
+test("a stream that goes on with blocks that waited for it has what limits took of them meanwhile (G6)", async () => {
+  const index = PrefixIndex.create({
+    prefixesPerContextMax: 20,
+    onEviction: (reason, _blocks, rankSlots) => {
+      parts.ingest.evicted(reason, rankSlots);
+    },
+  });
+  const parts = setUp({}, index);
+  const events = await connectedStream(parts, 3);
+  for (let number = 0; number < 10; number++) events.message(live(number));
+  await turns();
+  const resumeFrom = parts.ingest.release(3);
+  const others = await connectedStream(parts, 4);
+  for (let number = 0; number < 20; number++) {
+    const event = storedEvent(number + 100);
+    const batch = { timestampSeconds: 1000 + number, events: [event], dataParallelRank: 0 };
+    others.message(encodeLiveFrames("", number, encodeEventBatch(batch, "vllm-0.29")));
+  }
+  await turns();
+  expect(index.rankBlockCount(3)).toBeLessThan(10);
+  parts.ingest.follow({ ...rank(3), resumeFrom });
+  const losses = (): readonly string[] | undefined =>
+    parts.ingest.positions().find(({ rankSlot }) => rankSlot === 3)?.position.applier.losses;
+  expect(losses()).toEqual(["prefixes_evicted"]);
+  // They are that rank's alone.
+  parts.ingest.release(3);
+  index.clearRank(4);
+  parts.ingest.evicted("prefix_limit", [3]);
+  parts.ingest.forget(3);
+  parts.ingest.follow({ ...rank(3), resumeFrom });
+  expect(losses()).toEqual([]);
+});
+
 const BLOCK_SIZE = 4;
 const GROUP_NAMES = [101n, 102n, 103n, 104n, 105n];
 const FULL_GROUP = { groupIdx: 0, kvCacheSpecKind: "full_attention" };

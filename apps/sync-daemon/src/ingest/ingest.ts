@@ -16,6 +16,8 @@
  *  G4  After `forget` has been answered nothing of the rank is in the index and nothing of it is in flight.
  *  G5  A lent live message is applied where it was read, if it is short, its stream is live, and no message waits. Such messages of one turn of the event loop and the slice after it together take the time of one slice
  *      under back-pressure. Later messages wait in the queue.
+ *  G6  Blocks may wait for their stream: those of a snapshot, and those of a rank that another worker did not take. A
+ *      stream that continues with them has the losses to limits that they had meanwhile.
  *
  * The clock is milliseconds since the Unix epoch that never go back (clock.ts), so that times on the
  * board can be compared across threads.
@@ -27,12 +29,12 @@
 
 import {
   EventBatchDecoder,
+  type EvictionReason,
   HoldBudget,
   type IndexWriter,
   type PrefixIndex,
   type StreamPosition,
   type SyncLimits,
-  type WorkerSync,
 } from "@kvsync/core";
 import type { MetricSlots } from "@kvsync/observability/slots";
 
@@ -98,6 +100,8 @@ export class Ingest {
   readonly #replays: ReplayRequests;
   readonly #dialer: Dialer;
   readonly #streams = new Map<number, Stream>();
+  /** By rank slot without a stream, the limits that took blocks of it (G6). */
+  readonly #lostBefore = new Map<number, Set<EvictionReason>>();
   readonly #turn: WorkTurn;
   /** Streams with a message that is applied in part, the next one first. */
   readonly #unfinished = new Set<Stream>();
@@ -197,6 +201,8 @@ export class Ingest {
   follow(rank: FollowedRank): void {
     const stream = new Stream(rank, this.#shared);
     this.#streams.set(rank.rankSlot, stream);
+    for (const reason of this.#lostBefore.get(rank.rankSlot) ?? []) stream.sync.indexEvicted(reason);
+    this.#lostBefore.delete(rank.rankSlot);
     this.#dialer.add(stream.connection);
     this.#dependencies.log.write("rank_followed", stream.names);
     this.#after(stream);
@@ -211,7 +217,8 @@ export class Ingest {
   forget(rankSlot: number): void {
     const stream = this.#streams.get(rankSlot);
     if (stream === undefined) {
-      // Of a snapshot, and nobody has come to follow it.
+      // Of a snapshot that nobody has come to follow, or of a rank that is another worker's now.
+      this.#lostBefore.delete(rankSlot);
       this.#dependencies.index.clearRank(rankSlot);
       return;
     }
@@ -283,10 +290,13 @@ export class Ingest {
    * @param reason - which limit.
    * @param rankSlots - whose blocks.
    */
-  evicted(reason: Parameters<WorkerSync["indexEvicted"]>[0], rankSlots: readonly number[]): void {
+  evicted(reason: EvictionReason, rankSlots: readonly number[]): void {
     for (const slot of rankSlots) {
       const stream = this.#streams.get(slot);
-      if (stream === undefined) continue;
+      if (stream === undefined) {
+        this.#lostBefore.set(slot, (this.#lostBefore.get(slot) ?? new Set()).add(reason));
+        continue;
+      }
       stream.sync.indexEvicted(reason);
       // Another stream's message may have done it.
       this.#dependencies.board.position(slot, stream.sync, stream.connection.connected);

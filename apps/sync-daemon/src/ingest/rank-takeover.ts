@@ -65,7 +65,7 @@ export async function adopt(home: NewHome, rank: FollowedRank, moved: MovedStrea
   const moving = RankImport.begin(index.importer(), rows);
   if (moving !== null) while (moving.step()) await home.turn();
   if (moving?.isWhole !== true) {
-    index.clearRank(rankSlot);
+    ingest.forget(rankSlot);
     return false;
   }
   homes.place(rankSlot, part);
