@@ -266,7 +266,10 @@ test.each([
     expect(parked).toHaveLength(1);
     const after = setUp({}, PrefixIndex.create({ parkedBytesMax }));
     takeOver(after.ingest, after.index, { ...rank(3), resumeFrom: position }, parked);
-    expect(after.ingest.positions()[0]?.position.applier.losses).toEqual(isMissing ? ["parked_evicted"] : []);
+    const { losses, conditions } = after.ingest.positions()[0]?.position.applier ?? {};
+    expect(losses).toEqual(isMissing ? ["parked_evicted"] : []);
+    // T3: not only from the next message on.
+    expect(conditions).toEqual(isMissing ? [] : [["waiting_for_parent", 0]]);
     expect(after.index.takeParked(3)).toHaveLength(isMissing ? 0 : 1);
   },
 );

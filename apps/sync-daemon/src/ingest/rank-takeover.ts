@@ -2,15 +2,16 @@
  * A rank that another worker, or a daemon before this one, has followed. Its blocks are in this
  * worker's part of the index, or come along from another part. Stores that wait for parents come along.
  *
- *     rows, page by page ─▶ this part is the rank's home ─▶ stream continues from its position ─▶ what waits is parked here
+ *     rows, page by page ─▶ this part is the rank's home ─▶ what waits is parked here ─▶ stream continues from its position
  *                      └▶ do not fit: this part forgets the rank, and the worker before keeps following it
  *
- * Parked stores that do not fit make the stream partial. The order matters: a stream that does not exist yet cannot record a
- * loss.
+ * Parked stores that do not fit make the stream partial.
  *
  * Invariants (rank-takeover.test.ts)
  *  T1  An import takes no room that would make this part evict.
  *  T2  Lookups count the rows here from the moment at which all of them are here, and not before.
+ *  T3  A stream begins with what waits for parents in the park. So it is `waiting_for_parent` from its first moment
+ *      (ingest.test.ts, snapshot-restore.property.test.ts).
  */
 import {
   type ContextKey,
@@ -109,8 +110,8 @@ export function takeOver(
   parked: readonly ParkedRecord[],
 ): void {
   index.setRankOwner(rank.rankSlot, rank.engineSlot);
-  ingest.follow(rank);
   const importer = index.importer();
   for (const record of parked) importer.park(record);
+  ingest.follow(rank);
   if (importer.incompleteRanks.size > 0) ingest.evicted("park_limit", [...importer.incompleteRanks]);
 }

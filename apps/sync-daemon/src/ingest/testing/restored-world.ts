@@ -12,6 +12,7 @@ import {
   encodeEventBatch,
   encodeLiveFrames,
   EventBatchDecoder,
+  type EvictionReason,
   type IndexCopy,
   INDEX_ROW_BYTES,
   IndexCopyReader,
@@ -20,13 +21,17 @@ import {
   PrefixIndex,
   type PrefixIndexOptions,
   type Prng,
+  RANK_SLOTS_MAX,
+  RankHomes,
   REPORT_MODES,
   type ReportMode,
   type StreamPosition,
   WorkerSync,
 } from "@kvsync/core";
 
-import type { SnapshotStream } from "../../engine/followed-rank.ts";
+import type { FollowedRank, SnapshotStream } from "../../engine/followed-rank.ts";
+import type { Ingest } from "../ingest.ts";
+import { adopt, takeOver } from "../rank-takeover.ts";
 
 /** Blocks of the tree of prompts; block n has parent (n − 1) / 2. */
 const BLOCKS = 63;
@@ -165,27 +170,92 @@ export interface Seen {
 export class Side {
   readonly writers: readonly PrefixIndex[];
   readonly #streams = new Map<number, WorkerSync>();
+  readonly #homes = RankHomes.create();
   #lastCopies: readonly IndexCopy[] = [];
 
   constructor(writerCount: number, options: PrefixIndexOptions) {
     this.writers = Array.from({ length: writerCount }, (_, number) =>
       PrefixIndex.create({ ...options, part: { number, count: writerCount } }),
     );
+    for (let slot = 0; slot < RANK_SLOTS_MAX; slot++) this.#homes.place(slot, slot % writerCount);
   }
 
-  /** Follows a rank, as an ingest thread does: what waits for parents first. */
+  /** Follows a rank, as an ingest thread does. */
   follow(
-    { rankSlot, reportMode }: Publisher,
-    resumeFrom?: StreamPosition,
+    publisher: Publisher,
+    resumeFrom: StreamPosition | null = null,
     parked: readonly ParkedRecord[] = [],
   ): void {
-    const index = this.writers[rankSlot % this.writers.length];
+    const { rankSlot } = publisher;
+    const rank = { rankSlot, engineSlot: rankSlot, resumeFrom } as FollowedRank;
+    takeOver(this.#ingestOf(publisher), this.#writerOf(rankSlot), rank, parked);
+  }
+
+  /** Of an ingest, only what is called. */
+  #ingestOf({ rankSlot, reportMode }: Publisher): Ingest {
+    const ingest = {
+      follow: (rank: FollowedRank) => {
+        const index = this.#writerOf(rankSlot);
+        const decoder = new EventBatchDecoder(index.scratch);
+        const resumeFrom = rank.resumeFrom ?? undefined;
+        const settings = { rankSlot, model: MODEL, dpRank: 0, hasReplay: true, reportMode, resumeFrom };
+        this.#streams.set(rankSlot, new WorkerSync(settings, { index, decoder }));
+      },
+      evicted: (reason: EvictionReason) => {
+        this.stream(rankSlot).indexEvicted(reason);
+      },
+    };
+    return ingest as unknown as Ingest;
+  }
+
+  /**
+   * Hands a rank over: to another writer, with its rows, as an ingest thread does; or to a new stream of the same writer, as where
+   * the other one refuses.
+   *
+   * @param publisher - of a followed rank.
+   * @param to - number of the writer.
+   * @param nowMs - the moment.
+   * @param turn - runs between two pages of its rows.
+   * @returns false where the stream cannot be handed over now: then nothing has changed.
+   */
+  async move(publisher: Publisher, to: number, nowMs: number, turn: () => void): Promise<boolean> {
+    const { rankSlot } = publisher;
+    const source = this.#writerOf(rankSlot);
+    const position = this.stream(rankSlot).handOver(nowMs);
+    if (position === null) return false;
+    const parked = source.takeParked(rankSlot);
+    const index = this.writers[to];
+    if (index === undefined || index === source) {
+      turn();
+      this.follow(publisher, position, parked);
+      return true;
+    }
+    const moved = structuredClone({ position, parked, rows: source.exportRank(rankSlot) });
+    const limits = { contextCountMax: 256, prefixesPerContextMax: 1e6, memoryBytesMax: 2 ** 26 };
+    let turns = 0;
+    const between = (): Promise<void> => {
+      if (turns++ === 0) turn();
+      return Promise.resolve();
+    };
+    const home = {
+      ingest: this.#ingestOf(publisher),
+      index,
+      homes: this.#homes,
+      part: to,
+      limits,
+      turn: between,
+    };
+    const rank = { rankSlot, engineSlot: rankSlot } as FollowedRank;
+    if (!(await adopt(home, rank, moved))) throw new Error("there is room");
+    if (turns === 0) turn();
+    source.clearRank(rankSlot);
+    return true;
+  }
+
+  #writerOf(rankSlot: number): PrefixIndex {
+    const index = this.writers[this.#homes.of(rankSlot)];
     if (index === undefined) throw new Error("a side has a writer");
-    const decoder = new EventBatchDecoder(index.scratch);
-    const importer = index.importer();
-    for (const record of parked) importer.park(record);
-    const settings = { rankSlot, model: MODEL, dpRank: 0, hasReplay: true, reportMode, resumeFrom };
-    this.#streams.set(rankSlot, new WorkerSync(settings, { index, decoder }));
+    return index;
   }
 
   /** The stream of a followed rank. */
