@@ -21,6 +21,8 @@
  *
  *  X1  The classic text has no trace of exemplars and OpenMetrics.
  *  X2  A series has at most one exemplar for each bucket, in the bucket of its value; they end with the series.
+ *  X3  A counter or a histogram that several threads write does not fall when one of them releases it. A fall that is not to
+ *      zero would look like a restart, and all that the others have counted like news.
  *
  * `sample` gives values instead of text, for alerts that the process evaluates itself. A scrape and
  * a sampling never run at one time: collectors set gauges for one reader.
@@ -50,6 +52,9 @@ const SERIES_PER_TURN = 2000;
 
 /** Between label values in a key. */
 const SEPARATOR = "\u0000";
+
+/** In place of a writer's slot: what writers counted that have released the series. */
+const GONE = "";
 
 const MS_PER_SECOND = 1000;
 
@@ -151,7 +156,7 @@ export class Exposition {
     const place = `${chunkKey} ${announcement.slot}`;
     if (announcement.kind === "released") {
       const released = this.#places.get(place);
-      released?.family.remove(released.key, place);
+      released?.family.remove(released.key, place, announcement.counted);
       this.#places.delete(place);
       return;
     }
@@ -302,10 +307,17 @@ class Family {
     return key;
   }
 
-  remove(key: string, place: string): void {
+  /** X3 */
+  remove(key: string, place: string, counted: Float64Array): void {
     const series = this.#series.get(key);
-    series?.sources.delete(place);
-    if (series?.sources.size === 0 && !this.#preset.has(key)) this.#series.delete(key);
+    if (series === undefined) return;
+    series.sources.delete(place);
+    const others = series.sources.size - Number(series.sources.has(GONE));
+    if (others === 0 && !this.#preset.has(key)) this.#series.delete(key);
+    else if (counted.length > 0) {
+      const before = series.sources.get(GONE)?.values;
+      series.sources.set(GONE, { values: counted.map((value, i) => value + (before?.[i] ?? 0)), slot: 0 });
+    }
   }
 
   exemplar(labels: Readonly<Record<string, string>>, value: number, traceId: string): void {

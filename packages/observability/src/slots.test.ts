@@ -100,6 +100,36 @@ test("what two threads count for one series is summed (M1)", async () => {
   expect(await lines("app_test_events_total")).toEqual(['app_test_events_total{type="stored",pod="p"} 5']);
 });
 
+test("what a thread counted stays in a series that another still writes, and ends with it (X3)", async () => {
+  const { exposition, slots } = setUp();
+  const threads = ["one", "two"].map((name) => {
+    const writer = slots(name);
+    const links = writer.counter(LINKS, { pod: openLabel("pod", "p"), model: openLabel("model", "m") });
+    const wait = writer.histogram(WAIT, { lane: "live" });
+    links.inc(5);
+    wait.observe(3);
+    return { writer, links, wait };
+  });
+  const leave = (thread: (typeof threads)[number]): void => {
+    thread.writer.release(thread.links);
+    thread.writer.release(thread.wait);
+  };
+  const [one, two] = threads as [(typeof threads)[number], (typeof threads)[number]];
+  leave(one);
+  two.links.inc();
+  expect(await exposition.scrape()).toContain('app_test_links_total{pod="p",model="m"} 11');
+  expect(await exposition.scrape()).toContain('app_test_wait_seconds_count{lane="live"} 2');
+  // The first one's places are given to others, with nothing in them.
+  one.writer.counter(LINKS, { pod: openLabel("pod", "other"), model: openLabel("model", "m") }).inc();
+  expect(await exposition.scrape()).toContain('app_test_links_total{pod="other",model="m"} 1');
+  expect(await exposition.scrape()).toContain('app_test_links_total{pod="p",model="m"} 11');
+  leave(two);
+  const last = await exposition.scrape();
+  expect(last).not.toContain('pod="p"');
+  // A series that is always there has nothing to end with.
+  expect(last).toContain('app_test_wait_seconds_sum{lane="live"} 6');
+});
+
 test("past its bound an open label records under other, and known values keep their own series", async () => {
   const { slots, lines } = setUp();
   const writer = slots("a");

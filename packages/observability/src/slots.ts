@@ -13,7 +13,8 @@
  *  M1  A slot has one writer: regions are per thread, so that no update needs an atomic. Aligned 8-byte loads and stores
  *      do not tear on the machines Node runs on; the scraper sums what several threads report for one series.
  *  M2  A slot carries one series at a time. Announcements arrive in the order they were made, and a released slot is
- *      cleared before it is given away again.
+ *      cleared before it is given away again. The announcement has its counts: where other threads write the series, it
+ *      must not fall.
  *  M3  Histogram buckets are not cumulated here; the scraper does that.
  *  M4  A value that is no number, or not finite, or would make a counter fall, is left out. If it
  *      were added once, it would stay in the series until the process ends.
@@ -51,7 +52,14 @@ export type SlotAnnouncement =
       /** Label values in the definition's order, bounds already applied. */
       readonly labels: readonly string[];
     }
-  | { readonly kind: "released"; readonly writer: string; readonly chunk: number; readonly slot: number };
+  | {
+      readonly kind: "released";
+      readonly writer: string;
+      readonly chunk: number;
+      readonly slot: number;
+      /** What was counted there; empty for a gauge. */
+      readonly counted: Float64Array;
+    };
 
 /** One series' place, shared by every handle on it. */
 interface Series {
@@ -251,12 +259,15 @@ export class MetricSlots {
     series.handles -= 1;
     if (series.handles > 0) return;
     this.#series.delete(series.key);
-    this.#values(series).fill(0, series.slot, series.slot + series.width);
     this.#countOpenValues(series.definition, series.labels, -1);
     const free = this.#free.get(series.width);
     if (free === undefined) this.#free.set(series.width, [{ chunk: series.chunk, slot: series.slot }]);
     else free.push({ chunk: series.chunk, slot: series.slot });
-    this.#announce({ kind: "released", writer: this.#writer, chunk: series.chunk, slot: series.slot });
+    const { chunk, slot, width } = series;
+    const counted = Float64Array.from(
+      handle instanceof Gauge ? [] : this.#values(series).subarray(slot, slot + width),
+    );
+    this.#announce({ kind: "released", writer: this.#writer, chunk, slot, counted });
   }
 
   /**
@@ -321,7 +332,10 @@ export class MetricSlots {
 
   #place(width: number): { chunk: number; slot: number } {
     const freed = this.#free.get(width)?.shift();
-    if (freed !== undefined) return freed;
+    if (freed !== undefined) {
+      this.#chunks[freed.chunk]?.fill(0, freed.slot, freed.slot + width);
+      return freed;
+    }
     if (this.#used + width > CHUNK_SLOTS) {
       const values = new Float64Array(new SharedArrayBuffer(CHUNK_SLOTS * Float64Array.BYTES_PER_ELEMENT));
       this.#announce({ kind: "chunk", writer: this.#writer, chunk: this.#chunks.length, values });
