@@ -25,6 +25,7 @@ import { CATALOGUE } from "@kvsync/observability/kvsync/catalogue";
 import { INGEST_METRICS } from "@kvsync/observability/kvsync/ingest";
 import { NAMESPACE } from "@kvsync/observability/kvsync/namespace";
 import { STREAM_METRICS } from "@kvsync/observability/kvsync/stream";
+import { Exposition } from "@kvsync/observability/exposition";
 import { MetricSlots } from "@kvsync/observability/slots";
 import { afterEach, expect, test } from "vitest";
 
@@ -94,7 +95,10 @@ function setUp(overrides: Partial<IngestSettings> = {}, index = PrefixIndex.crea
   const { lines: log, write } = recordedLines();
   const clock = { nowMs: 1000 };
   const level = LogLevel.create(1);
-  const metrics = new MetricSlots(CATALOGUE, "ingest-0", () => undefined);
+  const exposition = new Exposition(CATALOGUE);
+  const metrics = new MetricSlots(CATALOGUE, "ingest-0", (announcement) => {
+    exposition.accept(announcement);
+  });
   const settings: IngestSettings = {
     worker: "ingest-0",
     workerNumber: 0,
@@ -146,7 +150,7 @@ function setUp(overrides: Partial<IngestSettings> = {}, index = PrefixIndex.crea
     random: () => 0.5,
   });
   running.push(ingest);
-  return { ingest, transport, index, clock, log, memory, board: new BoardReader(memory) };
+  return { ingest, transport, index, clock, log, memory, exposition, board: new BoardReader(memory) };
 }
 
 function rank(rankSlot: number, replay = true): FollowedRank {
@@ -774,6 +778,20 @@ test("G5: a lent message that nothing waits before is applied before the next on
     expect(parts.board.status(7)).toMatchObject({ lastSequenceNumber: number, trust: "exact" });
   }
   expect(parts.index.rankBlockCount(7)).toBe(10);
+});
+
+test("the latency of a stream's last message is not noted where another stream's begins (G4)", async () => {
+  const parts = setUp();
+  const events = await connectedStream(parts, 3);
+  lend(events, live(0));
+  parts.ingest.forget(3);
+  parts.ingest.follow({ ...rank(4), model: "other" });
+  await turns();
+  const { name } = STREAM_METRICS.streamEventLatency;
+  const lines = (await parts.exposition.scrape()).split("\n");
+  expect(lines.filter((line) => line.startsWith(`${name}_count`))).toEqual([
+    `${name}_count{model="other"} 0`,
+  ]);
 });
 
 test("G5: lent messages that have to wait are copied, and keep their order with those that need not", async () => {

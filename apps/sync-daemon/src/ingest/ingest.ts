@@ -231,8 +231,9 @@ export class Ingest {
     this.#dependencies.log.write("rank_forgotten", stream.names);
   }
 
-  /** Hears and dials no more. */
+  /** Hears and dials no more. Its metrics are to be released behind this: another series may get their places. */
   #close(stream: Stream): void {
+    if (this.#timed === stream) this.#noteLatency(this.#dependencies.now());
     this.#streams.delete(stream.rank.rankSlot);
     this.#intake.dirty.delete(stream);
     this.#dialer.remove(stream.connection);
