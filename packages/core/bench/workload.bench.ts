@@ -188,41 +188,51 @@ function benchWire(builds: readonly Build[], workload: FleetWorkload, times: Tim
     throw new Error("not followed");
 }
 
+/** What a lookup is given, and which prefix hashes its index has: a daemon's are keyed unless they are public. */
+const QUERIES = [
+  { from: "tokens", by: "tokens", keyedHashes: true },
+  { from: "tokens, public hashes", by: "tokens", keyedHashes: false },
+  { from: "hashes", by: "hashes", keyedHashes: false },
+] as const;
+
+/** One reader of an index whose workers all hold the prompt. A build without keyed hashes has XXH3's instead. */
+function lookupSide({ PrefixIndex, PrefixReader }: Build, workers: number, keyedHashes: boolean) {
+  const index = PrefixIndex.create({ keyedHashes });
+  const contextId = index.openContext(CONTEXT);
+  for (let worker = 0; worker < workers; worker++)
+    for (let first = 0; first < LOOKUP_BLOCKS; first += RUN_BLOCKS) {
+      writeTokens(index.scratch.tokens, 0, first, RUN_BLOCKS);
+      for (let i = 0; i < RUN_BLOCKS; i++)
+        index.scratch.hashes.set([nameLow(first + i, 0), nameHigh(first + i, 0)], 2 * i);
+      index.storeBlocks(
+        contextId,
+        worker,
+        0,
+        RUN_BLOCKS,
+        first > 0,
+        nameLow(first - 1, 0),
+        nameHigh(first - 1, 0),
+        false,
+      );
+    }
+  return { reader: PrefixReader.attach(index.shared), contextId };
+}
+
 /** A lookup's query is copied to the reader: callers have it elsewhere. */
 function benchLookups(builds: readonly Build[], workers: number, times: Times): void {
   const tokens = new Uint32Array(LOOKUP_BLOCKS * BLOCK_SIZE);
   writeTokens(tokens, 0, 0, LOOKUP_BLOCKS);
-  const sides = builds.map(({ PrefixIndex, PrefixReader }) => {
-    const index = PrefixIndex.create();
-    const contextId = index.openContext(CONTEXT);
-    for (let worker = 0; worker < workers; worker++)
-      for (let first = 0; first < LOOKUP_BLOCKS; first += RUN_BLOCKS) {
-        writeTokens(index.scratch.tokens, 0, first, RUN_BLOCKS);
-        for (let i = 0; i < RUN_BLOCKS; i++)
-          index.scratch.hashes.set([nameLow(first + i, 0), nameHigh(first + i, 0)], 2 * i);
-        index.storeBlocks(
-          contextId,
-          worker,
-          0,
-          RUN_BLOCKS,
-          first > 0,
-          nameLow(first - 1, 0),
-          nameHigh(first - 1, 0),
-          false,
-        );
-      }
-    const hashes = new Uint32Array(2 * LOOKUP_BLOCKS);
-    PrefixHasher.create(index.seed).hash(tokens, LOOKUP_BLOCKS, BLOCK_SIZE, null, hashes);
-    return { reader: PrefixReader.attach(index.shared), contextId, hashes };
-  });
-  for (const blocks of [256, LOOKUP_BLOCKS])
-    for (const by of ["tokens", "hashes"] as const) {
+  const hashes = new Uint32Array(2 * LOOKUP_BLOCKS);
+  PrefixHasher.create().hash(tokens, LOOKUP_BLOCKS, BLOCK_SIZE, null, hashes);
+  for (const { from, by, keyedHashes } of QUERIES) {
+    const sides = builds.map((build) => lookupSide(build, workers, keyedHashes));
+    for (const blocks of [256, LOOKUP_BLOCKS]) {
+      const input =
+        by === "tokens" ? tokens.subarray(0, blocks * BLOCK_SIZE) : hashes.subarray(0, 2 * blocks);
       const repeats = (by === "tokens" ? 64 : 512) * (LOOKUP_BLOCKS / blocks);
       for (let turn = 0; turn < 24; turn++)
         inTurn(builds, turn, (side) => {
-          const { reader, contextId, hashes } = sides[side];
-          const input =
-            by === "tokens" ? tokens.subarray(0, blocks * BLOCK_SIZE) : hashes.subarray(0, 2 * blocks);
+          const { reader, contextId } = sides[side];
           const microseconds = cpuMicroseconds(() => {
             for (let i = 0; i < repeats; i++) {
               reader[by].set(input);
@@ -234,9 +244,10 @@ function benchLookups(builds: readonly Build[], workers: number, times: Times): 
             }
           });
           if (turn >= 4)
-            times.add(`${blocks} blocks from ${by}, ${workers} holders`, side, microseconds, repeats);
+            times.add(`${blocks} blocks from ${from}, ${workers} holders`, side, microseconds, repeats);
         });
     }
+  }
 }
 
 /** What a process does under valgrind: all of a small workload, again and again, up to a stage. */

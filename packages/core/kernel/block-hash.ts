@@ -6,9 +6,12 @@
  *     prefix[0] = local[0]                                         at the root of a chain
  *     prefix[i] = XXH3-64(LE64(prefix[i − 1]) ‖ LE64(local[i]))
  *
+ * With a secret seed prefixes are those of keyed-hash.ts instead: a memory has one or the other.
+ *
  * Source: the hash that Mooncake's RFC #1527 recommends for indexers; with seed 1337 the one of Dynamo and SMG.
  */
-import { flipAt, hash64Bytes, hash64With, hashBytes, hashPair, hashPairWith, secretAt } from "./xxh3";
+import { keyedRun } from "./keyed-hash";
+import { flipAt, hash64Bytes, hash64With, hashBytes, hashPair, hashPairWith, isKeyed, secretAt } from "./xxh3";
 
 /**
  * Hashes `count` blocks.
@@ -31,6 +34,7 @@ export function hashRun(
   count: u32,
   out: usize,
 ): u64 {
+  if (isKeyed()) return keyedRun(tokens, blockBytes, hashedBytes, extras, isRoot, prefix, count, out);
   if (hashedBytes == 64 && extras == 0) return hashPlain(tokens, blockBytes, isRoot, prefix, count, out);
   const end = out + ((<usize>count) << 3);
   while (out < end) {

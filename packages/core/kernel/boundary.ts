@@ -46,10 +46,10 @@ export const READER_LINE: u32 = <u32>offsetof<Reader>("line") / 4;
 export const READER_BLOCK_COUNT: u32 = <u32>offsetof<Reader>("blockCount") / 4;
 export const READER_ROW_COUNT: u32 = <u32>offsetof<Reader>("rowCount") / 4;
 export const READER_ROWS: u32 = <u32>offsetof<Reader>("rows") / 4;
-export const READER_PIECES: u32 = <u32>offsetof<Reader>("pieces") / 4;
-export const READER_TOKENS: u32 = <u32>offsetof<Reader>("tokens") / 4;
+export const READER_BLOCK_SIZE: u32 = <u32>offsetof<Reader>("blockSize") / 4;
+export const READER_LOOKAHEAD: u32 = <u32>offsetof<Reader>("lookahead") / 4;
+export const READER_CURSOR: u32 = <u32>offsetof<Reader>("cursor") / 4;
 export const READER_HASHES: u32 = <u32>offsetof<Reader>("hashes") / 4;
-export const READER_EXTRAS: u32 = <u32>offsetof<Reader>("extras") / 4;
 export const READER_WORDS: u32 = <u32>offsetof<Reader>() / 4;
 
 export const RANK_WORDS: u32 = 1 << (<u32>HOLDER_RECORD_LOG - 2);

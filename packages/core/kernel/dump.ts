@@ -18,7 +18,7 @@ import { readerEnter, readerLeave } from "./epoch";
 /** Prefix hash (two words), rank slot, tier, copies. */
 export const DUMP_ROW_WORDS: u32 = 5;
 
-/** Where a dump stands; at the reader's `pieces`. */
+/** Where a dump stands; at the reader's `cursor`. */
 @unmanaged
 export class DumpCursor {
   id: u32;
@@ -29,7 +29,7 @@ export class DumpCursor {
 
 /** Writes up to `rowsMax` rows of five words to `out`: prefix low, high, rank slot, tier, copies. Moves the cursor on. */
 export function dump(reader: Reader, slot: u32, serial: u32, out: usize, rowsMax: u32): void {
-  const cursor = changetype<DumpCursor>(reader.pieces);
+  const cursor = changetype<DumpCursor>(reader.cursor);
   cursor.rows = 0;
   cursor.isDone = 1;
   readerEnter(reader.line);

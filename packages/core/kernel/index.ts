@@ -3,9 +3,9 @@
  * than the call. Calls that write take the lock themselves; those of readers take none.
  */
 import { Context, contextAt, EVICTED_RANKS, groupOf, header, Header, HEADER, localRank, Rank, RANK_SLOTS_MAX, RankInContext, rankOf } from "./layout";
-import { hashBytes, hashInit, seedOf } from "./xxh3";
+import { hashBytes, hashInit, isKeyed, seedOf } from "./xxh3";
 import { hashRun } from "./block-hash";
-import { digestChunks } from "./chunk-digest";
+import { keyedInit } from "./keyed-hash";
 import { mixInit } from "./mix";
 import { allocateScratch, heapInit, releaseScratch } from "./heap";
 import { limboInit, readerClose, readerEnter, readerLeave } from "./epoch";
@@ -28,7 +28,7 @@ import { CONTEXT_GONE, COUNT_EVICTED, EVICTED, EVICTION_REASONS, STATS_WORDS, UN
 import { chunkOf, prefixAddress } from "./arena";
 import { enterAllChained, resolve } from "./holding";
 import { mixKey } from "./id-table";
-import { match } from "./lookup";
+import { lookupBegin, lookupOn } from "./lookup";
 import { Reader, readerFree, readerMake } from "./match";
 import { contextRead, dump as dumpRows } from "./dump";
 import { check as checkAll } from "./check";
@@ -40,9 +40,10 @@ function u64Of(low: u32, high: u32): u64 {
   return (<u64>high << 32) | low;
 }
 
-/** Sets the seed of this memory: once, before anything else. */
-export function hashSeed(low: u32, high: u32): void {
-  hashInit(u64Of(low, high));
+/** Sets the seed of this memory, and which hash prefixes have (block-hash.ts): once, before anything else. */
+export function hashSeed(low: u32, high: u32, isKeyed: bool): void {
+  hashInit(u64Of(low, high), isKeyed);
+  keyedInit(u64Of(low, high));
 }
 
 /** Sets the secret that tables mix keys with (mix.ts): once, before `indexInit`. */
@@ -50,27 +51,15 @@ export function tableSecret(low0: u32, low1: u32, high0: u32, high1: u32): void 
   mixInit(u64Of(low0, low1), u64Of(high0, high1));
 }
 
-/** Writes the seed of this memory to `out`. */
+/** Writes the seed of this memory to `out`, and behind it 1 where prefix hashes are keyed, 0 where they are XXH3's. */
 export function hashSeedRead(out: usize): void {
   store<u64>(out, seedOf());
+  store<u32>(out, isKeyed(), 8);
 }
 
 /** Writes XXH3-64 of `bytes` bytes at `at` to `out`. */
 export function hashDigest(at: usize, bytes: usize, out: usize): void {
   store<u64>(out, hashBytes(at, bytes));
-}
-
-/** Writes the prefix hashes of blocks to `out` (block-hash.ts). */
-export function hashBlocks(
-  tokens: usize,
-  blockBytes: usize,
-  isRoot: bool,
-  parentLow: u32,
-  parentHigh: u32,
-  count: u32,
-  out: usize,
-): void {
-  hashRun(tokens, blockBytes, blockBytes, 0, isRoot, u64Of(parentLow, parentHigh), count, out);
 }
 
 /** Makes an empty index in fresh memory. */
@@ -415,10 +404,10 @@ export function indexClear(rankSlot: u32): void {
   lockLeave();
 }
 
-/** Opens a reader; the address of its record, 0 when there are too many. */
-export function readerOpen(tokens: u32): usize {
+/** Opens a reader for queries of up to `blocks` blocks; the address of its record, 0 when there are too many. */
+export function readerOpen(blocks: u32): usize {
   lockTake();
-  const reader = readerMake(tokens);
+  const reader = readerMake(blocks);
   lockLeave();
   return reader;
 }
@@ -431,35 +420,14 @@ export function readerEnd(reader: usize): void {
   lockLeave();
 }
 
-/** Looks up what is in a reader's buffers (match.ts). */
-export function readerMatch(
-  reader: usize,
-  slot: u32,
-  serial: u32,
-  count: u32,
-  isTokens: bool,
-  hasExtra: bool,
-): void {
-  match(changetype<Reader>(reader), slot, serial, count, isTokens, hasExtra);
+/** Begins a lookup (lookup.ts). */
+export function readerBegin(reader: usize, slot: u32, serial: u32): bool {
+  return lookupBegin(changetype<Reader>(reader), slot, serial);
 }
 
-/** Writes a digest of each chunk of a reader's tokens in place of its hashes (chunk-digest.ts). */
-export function readerDigest(at: usize, chunkBytes: usize, count: u32): void {
-  const reader = changetype<Reader>(at);
-  digestChunks(reader.tokens, chunkBytes, count, reader.hashes);
-}
-
-/**
- * Writes prefix hashes of the tokens of a reader to its hashes: `count` blocks from `from` on, chained from the hash
- * before them. They are for `readerMatch` of this memory and of others with the same seed.
- */
-export function readerHash(reader: usize, blockSize: u32, lookahead: u32, from: u32, count: u32, hasExtra: bool): void {
-  const r = changetype<Reader>(reader);
-  const blockBytes = <usize>blockSize << 2;
-  const out = r.hashes + (<usize>from << 3);
-  const extras = hasExtra ? r.extras + (<usize>from << 3) : 0;
-  const parent: u64 = from == 0 ? 0 : load<u64>(out - 8);
-  hashRun(r.tokens + blockBytes * from, blockBytes, blockBytes + (<usize>lookahead << 2), extras, from == 0, parent, count, out);
+/** Goes on with it. */
+export function readerMatch(reader: usize, ready: u32): u32 {
+  return lookupOn(changetype<Reader>(reader), ready);
 }
 
 /** Writes rows of a context to a reader's memory (dump.ts). */

@@ -6,6 +6,7 @@
  *     0       unused                                             writers' lock held?
  *     1 KiB   HASH_STATE      seed and secrets (xxh3.ts)         written once
  *     1.5 KiB TABLE_SECRET    what tables mix keys with (mix.ts) written once
+ *             LINK_KEYS       keys of keyed-hash.ts              written once
  *     2 KiB   HEADER          `Header` below                     yes
  *             EVICTED_RANKS   bitset of rank slots               yes
  *     4 KiB   FREE_LISTS      free blocks by size (heap.ts)      yes
@@ -31,6 +32,7 @@
  */
 export const HASH_STATE: usize = 1024;
 export const TABLE_SECRET: usize = 1536;
+export const LINK_KEYS: usize = 1600;
 export const HEADER: usize = 2048;
 export const EVICTED_RANKS: usize = 2560;
 export const FREE_LISTS: usize = 4096;

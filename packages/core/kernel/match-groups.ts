@@ -34,14 +34,12 @@ import { Context, GROUP_STATE_BYTES, groupOf, header, Header, HEADER, localRank,
 import { SET_HEAD, setAt, kindsOf } from "./holder-set";
 import { LAST, RUN, WINDOW } from "./groups";
 import { groupRank } from "./context";
-import { hashRun } from "./block-hash";
 import {
   beginLookup,
   beginRows,
   changeSet,
   finishRows,
   locate,
-  PIECE,
   Reader,
   rowAt,
   ROW_WORDS,
@@ -70,13 +68,13 @@ class GroupState {
 }
 
 
-/** Looks up and leaves rows that are cut to what all groups allow. */
-export function matchGroups(reader: Reader, context: Context, isTokens: bool, extras: usize): void {
+/** Looks the first `count` blocks up and leaves rows that are cut to what all groups allow. */
+export function matchGroups(reader: Reader, context: Context, count: u32): void {
   for (let attempt: u32 = 0; attempt < ATTEMPTS_MAX; attempt++) {
     const version = atomic.load<u32>(HEADER + offsetof<Header>("groupsVersion"));
     beginLookup(reader);
     const isLoose = hasLooseRanks(context);
-    const walked = walkAll(reader, context, isTokens, extras, isLoose);
+    const walked = walkAll(reader, context, count, isLoose);
     cutRows(reader, context);
     if (isLoose) addLooseRows(reader, context, walked);
     const isSame = atomic.load<u32>(HEADER + offsetof<Header>("groupsVersion")) == version;
@@ -87,7 +85,7 @@ export function matchGroups(reader: Reader, context: Context, isTokens: bool, ex
 }
 
 /** Whether a rank without a main group may have blocks here. */
-function hasLooseRanks(context: Context): bool {
+export function hasLooseRanks(context: Context): bool {
   if (header().looseCount == 0) return false;
   for (let local: u32 = 0; local < context.localCount; local++) {
     const slot = localRank(context, local).rankSlot;
@@ -97,38 +95,23 @@ function hasLooseRanks(context: Context): bool {
 }
 
 /** Walks the query, to its end if `isWhole`, else until no main group goes on; returns the blocks walked. */
-function walkAll(reader: Reader, context: Context, isTokens: bool, extras: usize, isWhole: bool): u32 {
-  const blockBytes = <usize>context.blockSize << 2;
-  const hashedBytes = blockBytes + (<usize>context.lookahead << 2);
-  let hashes = isTokens ? reader.pieces : reader.hashes;
-  let tokens = reader.tokens;
-  let prefix: u64 = 0;
+function walkAll(reader: Reader, context: Context, count: u32, isWhole: bool): u32 {
   let guess: u32 = 0;
   let isAlive = true;
-  for (let done: u32 = 0; done < reader.blockCount; ) {
-    const piece = min(PIECE, reader.blockCount - done);
-    if (isTokens) {
-      prefix = hashRun(tokens, blockBytes, hashedBytes, extras, done == 0, prefix, piece, hashes);
-      tokens += blockBytes * piece;
-      if (extras != 0) extras += <usize>piece << 3;
+  for (let at: u32 = 0; at < count; ) {
+    const hashes = reader.hashes + (<usize>at << 3);
+    const set = locate(context, guess, load<u64>(hashes));
+    const run: u32 = set == 0 ? 1 : runFrom(set, hashes, count - at);
+    if (set != 0) guess = runEnd;
+    if (at == 0 || set != segmentSet(reader, reader.segmentCount - 1)) {
+      addSegment(reader, at, set);
+      if (isAlive) isAlive = changeRows(reader, context, set, at);
     }
-    for (let i: u32 = 0; i < piece; ) {
-      const set = locate(context, guess, load<u64>(hashes + (<usize>i << 3)));
-      const run: u32 = set == 0 ? 1 : runFrom(set, hashes + (<usize>i << 3), piece - i);
-      if (set != 0) guess = runEnd;
-      const at = done + i;
-      if (at == 0 || set != segmentSet(reader, reader.segmentCount - 1)) {
-        addSegment(reader, at, set);
-        if (isAlive) isAlive = changeRows(reader, context, set, at);
-      }
-      if (!isAlive && !isWhole) return at;
-      i += run;
-    }
-    done += piece;
-    if (!isTokens) hashes += <usize>piece << 3;
+    if (!isAlive && !isWhole) return at;
+    at += run;
   }
-  if (isAlive) finishRows(reader, reader.blockCount);
-  return reader.blockCount;
+  if (isAlive) finishRows(reader, count);
+  return count;
 }
 
 /** Goes over to the set of block `at`, 0 for none. False when no main group goes on; then its rows are finished. */

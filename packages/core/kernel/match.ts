@@ -23,41 +23,47 @@ import {
   GROUPS_PER_RANK_MAX,
   HOLDER_SLOTS_MAX,
   localRank,
-  LOOKAHEAD_MAX,
   RANK_SLOTS_MAX,
   TIER_KINDS,
 } from "./layout";
-import { readerEnter, readerLeave, readerOpen } from "./epoch";
+import { readerOpen } from "./epoch";
 import { chunkIn, PREFIX_COLUMN, prefixAddress, setAddress, touchRun } from "./arena";
 import { idFind, mixKey } from "./id-table";
 import { planeWord, SET_HEAD, setAt } from "./holder-set";
 import { allocateScratch, releaseScratch } from "./heap";
-import { hashRun } from "./block-hash";
 
-/** Blocks hashed before they are looked up: a query that ends early is not hashed to its end. */
-export const PIECE: u32 = 64;
 export const ROW_WORDS: u32 = 7;
 const WORDS_MAX: u32 = HOLDER_SLOTS_MAX / 64;
+/** What a dump keeps between two calls (dump.ts). */
+const CURSOR_BYTES: u32 = 16;
 
 /** A reader's own memory. */
 @unmanaged
 export class Reader {
   line: u32;
-  /** What a lookup answers: full blocks in the query, rows. */
+  /** Blocks of the query; the caller writes it. */
   blockCount: u32;
+  /** What a lookup answers. */
   rowCount: u32;
+  /** The context at hand, and its shape. */
+  context: usize;
+  blockSize: u32;
+  lookahead: u32;
+  /** Blocks walked so far, the id behind the last one. */
+  walked: u32;
+  guess: u32;
   /** Words of the bitsets in this lookup. */
   words: u32;
   /** Whether tiers beyond device were seen in this lookup. */
   hasTiers: u32;
+  /** Whether a rank has left a tier in this lookup. */
+  hasLeft: u32;
   set: usize;
   tiers: usize;
   rowOf: usize;
   rows: usize;
-  pieces: usize;
-  tokens: usize;
+  cursor: usize;
   hashes: usize;
-  extras: usize;
   /** Runs of blocks with one set, as (first block, set); of contexts with groups only (match-groups.ts). */
   segments: usize;
   segmentCount: u32;
@@ -65,8 +71,8 @@ export class Reader {
   groupStates: usize;
 }
 
-/** Makes a reader for queries of up to `tokens` tokens or blocks; 0 when no line is free. Under the writers' lock. */
-export function readerMake(tokens: u32): usize {
+/** Makes a reader for queries of up to `blocks` blocks; 0 when no line is free. Under the writers' lock. */
+export function readerMake(blocks: u32): usize {
   const line = readerOpen();
   if (line == <u32>-1) return 0;
   const at = allocateScratch(<u32>offsetof<Reader>());
@@ -75,11 +81,9 @@ export function readerMake(tokens: u32): usize {
   reader.tiers = allocateScratch(4 * WORDS_MAX * 8);
   reader.rowOf = allocateScratch(2 * HOLDER_SLOTS_MAX);
   reader.rows = allocateScratch(4 * ROW_WORDS * RANK_SLOTS_MAX);
-  reader.pieces = allocateScratch(8 * PIECE);
-  reader.tokens = allocateScratch(4 * (tokens + LOOKAHEAD_MAX));
-  reader.hashes = allocateScratch(8 * tokens);
-  reader.extras = allocateScratch(8 * (tokens + LOOKAHEAD_MAX));
-  reader.segments = allocateScratch(8 * (tokens + LOOKAHEAD_MAX + 1));
+  reader.cursor = allocateScratch(CURSOR_BYTES);
+  reader.hashes = allocateScratch(8 * blocks);
+  reader.segments = allocateScratch(8 * (blocks + 1));
   reader.groupStates = allocateScratch(GROUP_STATE_BYTES * GROUPS_PER_RANK_MAX);
   return at;
 }
@@ -89,10 +93,8 @@ export function readerFree(reader: Reader): void {
   releaseScratch(reader.tiers);
   releaseScratch(reader.rowOf);
   releaseScratch(reader.rows);
-  releaseScratch(reader.pieces);
-  releaseScratch(reader.tokens);
+  releaseScratch(reader.cursor);
   releaseScratch(reader.hashes);
-  releaseScratch(reader.extras);
   releaseScratch(reader.segments);
   releaseScratch(reader.groupStates);
   releaseScratch(changetype<usize>(reader));
@@ -103,35 +105,27 @@ export function beginLookup(reader: Reader): void {
   reader.rowCount = 0;
   reader.words = 0;
   reader.hasTiers = 0;
+  reader.hasLeft = 0;
   reader.set = 0;
+  reader.walked = 0;
+  reader.guess = 0;
   reader.segmentCount = 0;
 }
 
-/** Walks the query's blocks; returns the first that ends it. */
-export function walk(reader: Reader, context: Context, isTokens: bool, extras: usize): u32 {
-  const blockBytes = <usize>context.blockSize << 2;
-  const hashedBytes = blockBytes + (<usize>context.lookahead << 2);
-  let hashes = isTokens ? reader.pieces : reader.hashes;
-  let tokens = reader.tokens;
-  let prefix: u64 = 0;
-  let guess: u32 = 0;
-  for (let done: u32 = 0; done < reader.blockCount; ) {
-    // Hashes that are there need no pieces.
-    const piece = isTokens ? min(PIECE, reader.blockCount - done) : reader.blockCount - done;
-    if (isTokens) {
-      prefix = hashRun(tokens, blockBytes, hashedBytes, extras, done == 0, prefix, piece, hashes);
-      tokens += blockBytes * piece;
-      if (extras != 0) extras += <usize>piece << 3;
-    }
-    for (let i: u32 = 0; i < piece; ) {
-      const run = walkRun(reader, context, guess, hashes + (<usize>i << 3), done + i, piece - i);
-      if (run == 0) return done + i;
-      guess = runEnd;
-      i += run;
-    }
-    done += piece;
+/** Walks on to block `end` of the query. False when it ends before. */
+export function walk(reader: Reader, end: u32): bool {
+  const context = changetype<Context>(reader.context);
+  let guess = reader.guess;
+  let at = reader.walked;
+  while (at < end) {
+    const run = walkRun(reader, context, guess, reader.hashes + (<usize>at << 3), at, end - at);
+    if (run == 0) break;
+    guess = runEnd;
+    at += run;
   }
-  return reader.blockCount;
+  reader.guess = guess;
+  reader.walked = at;
+  return at == end;
 }
 
 /** Id behind the last run. A second return value, of this thread's own instance. */
@@ -200,6 +194,16 @@ function extend(chunk: usize, id: u32, set: u32, hashes: usize, count: u32): u32
     hash += 8;
   }
   const pair = (<u64>set << 32) | set;
+  // Four at a time, where they are all alike; what differs is found below.
+  while (hash + 32 <= end) {
+    if (((atomic.load<u64>(sets) ^ pair) | (atomic.load<u64>(sets, 8) ^ pair)) != 0) break;
+    const first = v128.xor(v128.load(prefixes), v128.load(hash));
+    const second = v128.xor(v128.load(prefixes, 16), v128.load(hash, 16));
+    if (v128.any_true(v128.or(first, second))) break;
+    sets += 16;
+    prefixes += 32;
+    hash += 32;
+  }
   while (hash + 16 <= end) {
     if (atomic.load<u64>(sets) != pair) break;
     if (v128.any_true(v128.xor(v128.load(prefixes), v128.load(hash)))) break;
@@ -313,6 +317,7 @@ function changeTiers(reader: Reader, set: usize, at: u32): bool {
 
 /** Credits ranks that leave a tier at block `at` with the blocks since they came to it. */
 function leaveTier(reader: Reader, tier: u32, word: u32, ranks: u64, at: u32): void {
+  reader.hasLeft = 1;
   for (; ranks != 0; ranks &= ranks - 1) {
     const local = (word << 6) | <u32>ctz(ranks);
     const row = rowAt(reader, load<u16>(reader.rowOf + (<usize>local << 1)));
@@ -325,6 +330,16 @@ function leaveTier(reader: Reader, tier: u32, word: u32, ranks: u64, at: u32): v
 
 /** Ends the rows of the ranks still alive at block `end`. */
 export function finishRows(reader: Reader, end: u32): void {
+  if (reader.hasLeft == 0 && reader.hasTiers == 0) {
+    // Every rank holds every block on device.
+    for (let row: u32 = 0; row < reader.rowCount; row++) {
+      const at = rowAt(reader, row);
+      store<u32>(at, end, 4);
+      store<u32>(at, end, 8);
+      store<u32>(at, end, 24);
+    }
+    return;
+  }
   const tiers: u32 = reader.hasTiers == 0 ? 1 : 4;
   for (let tier: u32 = 0; tier < tiers; tier++)
     for (let word: u32 = 0; word < reader.words; word++)

@@ -5,8 +5,8 @@
  *     what is hashed  prefix chain ──┘        │                └ blocks of more than 60 tokens
  *                     (two u64s)              └ blocks of 5–32 tokens; 16 tokens are 64 bytes
  *
- * `HASH_STATE` belongs to the one seed of this memory. It holds the seed, two words for short
- * inputs, the standard secret, and the secret with the seed applied. `hashInit` writes it once;
+ * `HASH_STATE` belongs to the one seed of this memory. It holds the seed, which hash prefixes have,
+ * two words for short inputs, the standard secret, and the secret with the seed applied. `hashInit` writes it once;
  * then it is read-only, so threads share it.
  *
  * Source: the specification in github.com/Cyan4973/xxHash, doc/xxhash_spec.md and xxhash.h (BSD-2-Clause).
@@ -14,6 +14,8 @@
 import { HASH_STATE } from "./layout";
 
 const SEED: usize = HASH_STATE;
+/** 1 where prefix hashes are those of keyed-hash.ts, 0 where they are XXH3's. */
+const IS_KEYED: usize = HASH_STATE + 8;
 /** What inputs of 9 to 16 bytes are combined with: parts of the secret, seed applied. */
 const FLIPS: usize = HASH_STATE + 16;
 const SECRET: usize = HASH_STATE + 64;
@@ -36,8 +38,9 @@ const PRIME_MX1: u64 = 0x165667919e3779f9;
 const PRIME_MX2: u64 = 0x9fb21c651e98df25;
 
 /** Writes the state for a seed. */
-export function hashInit(seed: u64): void {
+export function hashInit(seed: u64, keyed: bool): void {
   store<u64>(SEED, seed);
+  store<u64>(IS_KEYED, keyed);
   putSecret(0, 0xbe4ba423396cfeb8, 0x1cad21f72c81017c);
   putSecret(16, 0xdb979083e96dd4de, 0x1f67b3b7a4a44072);
   putSecret(32, 0x78e5c0cc4ee679cb, 0x2172ffcc7dd05a82);
@@ -61,6 +64,13 @@ export function hashInit(seed: u64): void {
 /** The seed of this memory. */
 export function seedOf(): u64 {
   return load<u64>(SEED);
+}
+
+/** Whether prefix hashes of this memory are those of keyed-hash.ts. */
+// @ts-ignore: decorator
+@inline
+export function isKeyed(): bool {
+  return load<u64>(IS_KEYED) != 0;
 }
 
 function putSecret(offset: usize, first: u64, second: u64): void {

@@ -92,6 +92,7 @@ export { type ContextSummary, CONTEXT_NAME_BYTES_MAX } from "./prefix-index/cont
 export {
   type ContextKey,
   DEFAULT_HASH_SEED,
+  type HashSeed,
   type EvictionListener,
   type EvictionReason,
   type IndexScratch,

@@ -141,6 +141,14 @@ export interface GroupShape {
   readonly blockSize: number;
 }
 
+/** Which prefix hashes an index has. Rows of another one mean nothing to it. */
+export interface HashSeed {
+  /** 0 … 2⁶⁴ − 1 */
+  readonly value: bigint;
+  /** Whether they are those of kernel/keyed-hash.ts, which a secret seed has; else XXH3's, which clients can compute. */
+  readonly isKeyed: boolean;
+}
+
 /** Default hash seed, shared with Dynamo and SMG, so that fixtures and clients can be shared. */
 export const DEFAULT_HASH_SEED = 1337;
 

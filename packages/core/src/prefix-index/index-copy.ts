@@ -80,6 +80,7 @@ export interface IndexCopy {
   readonly bytes: number;
   /** Of the hashes in it. */
   readonly seed: bigint;
+  readonly hasKeyedHashes: boolean;
   readonly parked: readonly ParkedRecord[];
 }
 

@@ -9,8 +9,10 @@ import { IndexError } from "./index-error.ts";
 
 /** Limits of an index. All have defaults. */
 export interface PrefixIndexOptions {
-  /** Seed of XXH3, taken modulo 2⁶⁴. */
+  /** Seed of the hashes, taken modulo 2⁶⁴. */
   readonly seed?: number | bigint | undefined;
+  /** Whether prefix hashes are keyed: faster than XXH3's, which is the default, and of use to this index only. */
+  readonly keyedHashes?: boolean | undefined;
   /**
    * Four u32 words that the tables mix their keys with, so that nobody can choose keys that share a place. By default drawn
    * at random; given where a run has to be repeated to the letter. Given out to nobody.

@@ -5,7 +5,7 @@
  *     evictions   blocks by reason (context, prefix, memory) │ bitset of the rank slots that lost any
  *     faults      invariant │ first │ second        each
  */
-import type { EvictionListener, EvictionReason } from "./contract.ts";
+import type { EvictionListener, EvictionReason, HashSeed } from "./contract.ts";
 import { INVARIANTS } from "./invariants.ts";
 import type { KernelExports, KernelMemory } from "./kernel.ts";
 import {
@@ -121,10 +121,10 @@ export class IndexReport {
   }
 
   /** Seed of all hashes in the index. */
-  seed(): bigint {
+  seed(): HashSeed {
     this.#kernel.hashSeedRead(this.#at);
-    const [low, high] = this.#words(2);
-    return (BigInt(high) << 32n) | BigInt(low);
+    const [low, high, keyed] = this.#words(3);
+    return { value: (BigInt(high) << 32n) | BigInt(low), isKeyed: keyed === 1 };
   }
 
   #words(count: number): Uint32Array {

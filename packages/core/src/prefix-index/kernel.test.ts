@@ -21,7 +21,7 @@ describe("the kernel", () => {
   it("keeps all state in memory: a second instance continues where the first one stopped", () => {
     const memory = makeKernelMemory(16, 64);
     const first = instantiateKernel(memory);
-    first.hashSeed(1337, 0);
+    first.hashSeed(1337, 0, 0);
     first.tableSecret(1, 2, 3, 4);
     first.indexInit(16 * 2 ** 20, 4, 1000);
     const at = first.scratchMake(1000);
@@ -35,7 +35,7 @@ describe("the kernel", () => {
     const digests = [1, 1, 2].map((seed) => {
       const memory = makeKernelMemory(8, 8);
       const kernel = instantiateKernel(memory);
-      kernel.hashSeed(seed, 0);
+      kernel.hashSeed(seed, 0, 0);
       kernel.hashDigest(65_536, 300, 131_072);
       return [...new Uint32Array(memory.buffer, 131_072, 2)].join();
     });

@@ -1,5 +1,5 @@
 /**
- * The compiled kernel (kernel/, AssemblyScript): its bytes made a module once per thread, and an instance of it per user.
+ * The compiled kernels (kernel/, AssemblyScript): their bytes made a module once per thread, and an instance of it per user.
  *
  *     thread A                thread B
  *     ┌──────────┐            ┌──────────┐
@@ -7,10 +7,14 @@
  *     └────┬─────┘            └────┬─────┘
  *          └──── one shared WebAssembly.Memory ────┘     all state
  *
+ * The one of prompts (kernel/prompt.ts) is over a memory of its own for each user, which is not shared.
+ *
  * The few members of the platform that are used here are declared here: core is compiled without ambient types.
  */
 import { assert } from "../assert.ts";
+import { CARRY_BASE64 } from "./carry.generated.ts";
 import { KERNEL_BASE64 } from "./kernel.generated.ts";
+import { PROMPT_KERNEL_BASE64 } from "./prompt-kernel.generated.ts";
 
 /** Bytes of a page of linear memory. */
 export const PAGE_BYTES = 65_536;
@@ -29,19 +33,10 @@ export interface KernelMemory {
 
 /** What kernel/index.ts exports, where it is told what each does; addresses are byte offsets in the memory. */
 export interface KernelExports {
-  hashSeed(low: number, high: number): void;
+  hashSeed(low: number, high: number, isKeyed: number): void;
   hashSeedRead(out: number): void;
   tableSecret(low0: number, low1: number, high0: number, high1: number): void;
   hashDigest(at: number, bytes: number, out: number): void;
-  hashBlocks(
-    tokens: number,
-    blockBytes: number,
-    isRoot: boolean,
-    parentLow: number,
-    parentHigh: number,
-    count: number,
-    out: number,
-  ): void;
   indexInit(memoryBytesMax: number, contextsMax: number, prefixesMax: number): void;
   scratchMake(bytes: number): number;
   scratchFree(at: number): void;
@@ -123,32 +118,48 @@ export interface KernelExports {
     engineHashes: number,
   ): number;
   rankContextFirst(slot: number, rankSlot: number): void;
-  readerOpen(tokens: number): number;
+  readerOpen(blocks: number): number;
   readerEnd(reader: number): void;
-  readerDigest(reader: number, chunkBytes: number, count: number): void;
-  readerMatch(
-    reader: number,
-    slot: number,
-    serial: number,
-    count: number,
-    isTokens: number,
-    hasExtra: number,
-  ): void;
-  readerHash(
-    reader: number,
-    blockSize: number,
-    lookahead: number,
-    from: number,
-    count: number,
-    hasExtra: number,
-  ): void;
+  readerBegin(reader: number, slot: number, serial: number): number;
+  readerMatch(reader: number, ready: number): number;
   readerDump(reader: number, slot: number, serial: number, out: number, rowsMax: number): void;
+}
+
+/** A memory of one thread; it does not grow, so that views of it stay good. */
+export interface PromptKernelMemory {
+  readonly buffer: ArrayBuffer;
+}
+
+/** What kernel/prompt.ts exports, where it is told what each does. */
+export interface PromptKernelExports {
+  promptSeed(low: number, high: number, isKeyed: number): void;
+  promptDigest(at: number, bytes: number, out: number): void;
+  promptHash(
+    tokens: number,
+    blockBytes: number,
+    hashedBytes: number,
+    extras: number,
+    isRoot: number,
+    parentLow: number,
+    parentHigh: number,
+    count: number,
+    out: number,
+  ): void;
+  promptChunks(at: number, chunkBytes: number, count: number, out: number): void;
+}
+
+/** What kernel/carry.wat exports. */
+export interface CarryExports {
+  carry(to: number, from: number, bytes: number): void;
 }
 
 interface WebAssemblyNamespace {
   readonly Module: new (bytes: Uint8Array) => object;
   readonly Instance: new (module: object, imports: object) => { readonly exports: unknown };
-  readonly Memory: new (descriptor: { initial: number; maximum: number; shared: true }) => KernelMemory;
+  readonly Memory: {
+    new (descriptor: { initial: number; maximum: number; shared: true }): KernelMemory;
+    new (descriptor: { initial: number; maximum: number }): PromptKernelMemory;
+  };
 }
 
 const { atob, WebAssembly } = globalThis as unknown as {
@@ -157,6 +168,8 @@ const { atob, WebAssembly } = globalThis as unknown as {
 };
 
 let compiledModule: object | undefined;
+let compiledPromptModule: object | undefined;
+let compiledCarryModule: object | undefined;
 
 /**
  * Makes a shared memory for a kernel.
@@ -197,8 +210,31 @@ export function reach(memory: KernelMemory, end: number): void {
 
 /** Makes an instance of the kernel over `memory`, synchronously; the first of a thread compiles, about 20 ms. */
 export function instantiateKernel(memory: KernelMemory): KernelExports {
-  compiledModule ??= new WebAssembly.Module(
-    Uint8Array.from(atob(KERNEL_BASE64), (character) => character.charCodeAt(0)),
-  );
+  compiledModule ??= compile(KERNEL_BASE64);
   return new WebAssembly.Instance(compiledModule, { env: { memory } }).exports as KernelExports;
+}
+
+/**
+ * Makes a memory for one thread's prompts.
+ *
+ * @param pages - pages that it has.
+ */
+export function makePromptMemory(pages: number): PromptKernelMemory {
+  return new WebAssembly.Memory({ initial: pages, maximum: pages });
+}
+
+/** Makes an instance of the kernel of prompts over `memory`. */
+export function instantiatePromptKernel(memory: PromptKernelMemory): PromptKernelExports {
+  compiledPromptModule ??= compile(PROMPT_KERNEL_BASE64);
+  return new WebAssembly.Instance(compiledPromptModule, { env: { memory } }).exports as PromptKernelExports;
+}
+
+/** Makes an instance that copies from `prompt` to `index`. */
+export function instantiateCarry(index: KernelMemory, prompt: PromptKernelMemory): CarryExports {
+  compiledCarryModule ??= compile(CARRY_BASE64);
+  return new WebAssembly.Instance(compiledCarryModule, { env: { index, prompt } }).exports as CarryExports;
+}
+
+function compile(base64: string): object {
+  return new WebAssembly.Module(Uint8Array.from(atob(base64), (character) => character.charCodeAt(0)));
 }

@@ -1,18 +1,18 @@
 /**
  * Several indexes read as one: each of several writers has a part in a memory of its own, and a rank is in one part.
  *
- *     tokens ─▶ part 0 hashes a piece ─▶ hashes ─┬▶ part 0 ─▶ rows of its ranks ─┐
+ *     tokens ─▶ hashes of a piece, once ─────────┬▶ part 0 ─▶ rows of its ranks ─┐
  *        ▲                                       ├▶ part 1 ─▶ rows of its ranks ─┼─▶ rows
  *        └── as far as the longest match ◀───────┴▶ …                           ─┘
  *
- * It is itself the reader of part 0, whose memory has the query. A row is a rank's, so rows of parts are put one behind the
+ * It is itself the reader of part 0. All parts read the query from one memory, which is this thread's. A row is a rank's, so rows of parts are put one behind the
  * other, and none is added to another. Facts of one rank are asked of its home.
  *
  * A context is in each part that has a rank that stored to it. Its id here is this reader's own.
  *
  * Invariants (prefix-index.model.test.ts, parts-reader.test.ts, parts-reader.concurrency.test.ts)
  *  Q1  An answer is that of one index which all writers write.
- *  Q2  A prompt is hashed once, by part 0, to at most four times the length of its longest match and `PIECE`.
+ *  Q2  A prompt is hashed once, to at most four times the length of its longest match and `PIECE`.
  *  Q3  Each rank's rows are from one part, also while ranks move (H1, H2 of rank-homes.ts).
  *  Q4  An id is of one key for as long as a part has a context with it, and is never given twice.
  *  Q5  Contexts are listed after the ranks' homes were copied. A part that a rank comes to makes the context before it becomes the
@@ -97,7 +97,7 @@ class PartsReader extends PrefixReader {
     tokensMax: number,
   ) {
     super(first.memory, tokensMax);
-    this.#others = others.map((other) => PrefixReader.attach(other, { tokensMax }));
+    this.#others = others.map((other) => this.attachBeside(other));
     this.#homes = homes;
     this.#versions = others.map(() => NOWHERE);
     this.#versions.push(NOWHERE);
@@ -217,9 +217,6 @@ class PartsReader extends PrefixReader {
     let given = 0;
     for (;;) {
       if (isTokens) this.hashTokens(context.key, given, asked - given, hasExtra);
-      const more = this.hashes.subarray(2 * given, 2 * asked);
-      for (let part = 1; part < context.ids.length; part++)
-        if (context.ids[part] !== NOWHERE) this.#others[part - 1].hashes.set(more, 2 * given);
       const isBeginning = asked < blockCount;
       this.#rowCount = 0;
       let part = 0;

@@ -1,17 +1,12 @@
 /**
- * Prefix hashes without an index: for clients that send hashes instead of tokens, and for simulated engines. The same
- * kernel as the index, over a small memory of its own:
- *
- *     0        1 KiB          64 KiB                                    2 MiB
- *     │ unused │ seed, secrets │ tokens ……………………………… │ prefix hashes ……… │
- *
- * Runs longer than that memory are hashed in pieces, each continuing the chain of the one before.
+ * Prefix hashes without an index: for clients that send hashes instead of tokens, and for simulated engines. They have XXH3's,
+ * in a memory for prompts (prompt-memory.ts). Runs longer than it are hashed in pieces, each continuing the chain of the one before.
  * Definition of the hash: docs/architecture.md ("Two key spaces"), kernel/block-hash.ts.
  */
 import { DEFAULT_HASH_SEED } from "./contract.ts";
 import { IndexError } from "./index-error.ts";
-import { instantiateKernel, type KernelExports, makeKernelMemory, PAGE_BYTES } from "./kernel.ts";
 import { assert } from "../assert.ts";
+import { PromptMemory } from "./prompt-memory.ts";
 
 /**
  * Most tokens in one block. Engines use 1 to a few hundred (TensorRT-LLM 32, SGLang 1, hybrid vLLM models up to some
@@ -19,25 +14,16 @@ import { assert } from "../assert.ts";
  */
 export const BLOCK_SIZE_MAX = 65_536;
 
-const PAGES = 32;
-const TOKENS_AT = PAGE_BYTES;
 /** Twice the largest block fits, so that a piece always has at least one. */
 const TOKENS_MAX = 2 * BLOCK_SIZE_MAX;
-const HASHES_AT = TOKENS_AT + 4 * TOKENS_MAX;
-const BLOCKS_MAX = (PAGES * PAGE_BYTES - HASHES_AT) / 8;
+const BLOCKS_MAX = TOKENS_MAX;
 
-/** Chains block hashes as the index does. One per thread; holds 2 MiB. */
+/** Chains block hashes as the index does. One per thread; holds 3 MiB of address space. */
 export class PrefixHasher {
-  readonly #kernel: KernelExports;
-  readonly #tokens: Uint32Array;
-  readonly #hashes: Uint32Array;
+  readonly #memory: PromptMemory;
 
   private constructor(seed: bigint) {
-    const memory = makeKernelMemory(PAGES, PAGES);
-    this.#kernel = instantiateKernel(memory);
-    this.#kernel.hashSeed(Number(seed & 0xffff_ffffn), Number(seed >> 32n));
-    this.#tokens = new Uint32Array(memory.buffer, TOKENS_AT, TOKENS_MAX);
-    this.#hashes = new Uint32Array(memory.buffer, HASHES_AT, 2 * BLOCKS_MAX);
+    this.#memory = new PromptMemory({ value: seed, isKeyed: false }, TOKENS_MAX, BLOCKS_MAX);
   }
 
   /**
@@ -57,15 +43,16 @@ export class PrefixHasher {
    * @throws IndexError `too_many_bytes` when `bytes` is longer.
    */
   digestBytes(bytes: Uint8Array, out: Uint32Array, index: number): void {
-    const staging = new Uint8Array(this.#tokens.buffer, TOKENS_AT, 4 * TOKENS_MAX);
+    const { tokens, hashes } = this.#memory;
+    const staging = new Uint8Array(tokens.buffer, tokens.byteOffset, tokens.byteLength);
     if (bytes.length > staging.length)
       throw new IndexError(
         { code: "too_many_bytes", actual: bytes.length, expectedMax: staging.length },
         `${bytes.length} bytes to digest, but there is room for ${staging.length}`,
       );
     staging.set(bytes);
-    this.#kernel.hashDigest(TOKENS_AT, bytes.length, HASHES_AT);
-    out.set(this.#hashes.subarray(0, 2), index);
+    this.#memory.digestBytes(bytes.length);
+    out.set(hashes.subarray(0, 2), index);
   }
 
   /**
@@ -94,18 +81,15 @@ export class PrefixHasher {
         `${blockCount} blocks of ${blockSize} tokens asked for, but the arrays given have room for ${blocksMax}`,
       );
     const pieceMax = Math.min(BLOCKS_MAX, Math.floor(TOKENS_MAX / blockSize));
-    let isRoot = parent === null;
-    let low = parent?.low ?? 0;
-    let high = parent?.high ?? 0;
+    let before = parent;
     for (let done = 0; done < blockCount; ) {
       const piece = Math.min(pieceMax, blockCount - done);
       assert(piece > 0, "a piece has at least one block");
-      this.#tokens.set(tokens.subarray(done * blockSize, (done + piece) * blockSize));
-      this.#kernel.hashBlocks(TOKENS_AT, 4 * blockSize, isRoot, low, high, piece, HASHES_AT);
-      out.set(this.#hashes.subarray(0, 2 * piece), 2 * done);
-      isRoot = false;
-      low = this.#hashes[2 * piece - 2];
-      high = this.#hashes[2 * piece - 1];
+      this.#memory.tokens.set(tokens.subarray(done * blockSize, (done + piece) * blockSize));
+      this.#memory.hash(blockSize, 0, 0, piece, false, before);
+      const { hashes } = this.#memory;
+      out.set(hashes.subarray(0, 2 * piece), 2 * done);
+      before = { low: hashes[2 * piece - 2], high: hashes[2 * piece - 1] };
       done += piece;
     }
   }

@@ -16,6 +16,7 @@
  */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { KeyedReferenceHash } from "../block-hash/testing/keyed-reference-hash.ts";
 import { ReferenceHash } from "../block-hash/testing/reference-hash.ts";
 import { DEFAULT_HASH_SEED, type ContextKey, type GroupShape, type RepeatRule } from "./contract.ts";
 import { assert } from "../assert.ts";
@@ -240,7 +241,11 @@ function pairOf(situation: (typeof SITUATIONS)[number], world: PrefixWorld, hash
 }
 
 describe(`PrefixIndex answers as its specification does (KVSYNC_MODEL_SEED=${SEED})`, async () => {
-  const hash = await ReferenceHash.create(DEFAULT_HASH_SEED);
+  const hashes = [
+    await ReferenceHash.create(DEFAULT_HASH_SEED),
+    await KeyedReferenceHash.create(DEFAULT_HASH_SEED),
+  ];
+  const [hash] = hashes;
   let commandCount = 0;
   /** "command outcome" → how often; the outcome of a count or a match is whether it is nothing. */
   const happened = new Map<string, number>();
@@ -253,11 +258,12 @@ describe(`PrefixIndex answers as its specification does (KVSYNC_MODEL_SEED=${SEE
   };
 
   test.each(SITUATIONS)("$claim", { timeout: IS_LONG ? 3_600_000 : 300_000 }, (situation) => {
-    const world = worldOf(situation, hash);
+    const worlds = hashes.map((each) => worldOf(situation, each));
     const property = fc.property(
       commandsOf({ ...situation, groupCount: situation.groups?.length ?? 0 }),
-      (commands) => {
-        const pair = pairOf(situation, world, hash);
+      fc.nat(1),
+      (commands, kind) => {
+        const pair = pairOf(situation, worlds[kind], hashes[kind]);
         commands.forEach((command, i) => {
           note(command, pair.run(command));
           if (i % BATCH === BATCH - 1) pair.compareAll();
@@ -273,11 +279,12 @@ describe(`PrefixIndex answers as its specification does (KVSYNC_MODEL_SEED=${SEE
     "$claim, also when it goes on from a copy",
     { timeout: IS_LONG ? 3_600_000 : 300_000 },
     (situation) => {
-      const world = worldOf(situation, hash);
+      const worlds = hashes.map((each) => worldOf(situation, each));
       const property = fc.property(
         commandsOf({ ...situation, groupCount: situation.groups?.length ?? 0 }),
-        (commands) => {
-          const pair = pairOf(situation, world, hash);
+        fc.nat(1),
+        (commands, kind) => {
+          const pair = pairOf(situation, worlds[kind], hashes[kind]);
           commands.forEach((command, i) => {
             pair.run(command);
             if (i % COPY_EVERY !== COPY_EVERY - 1) return;
@@ -295,7 +302,7 @@ describe(`PrefixIndex answers as its specification does (KVSYNC_MODEL_SEED=${SEE
     "$claim, also in $parts memories between which ranks move (Q1, E1, H1)",
     { timeout: IS_LONG ? 3_600_000 : 300_000 },
     ({ parts, ...situation }) => {
-      const world = worldOf(situation, hash);
+      const worlds = hashes.map((each) => worldOf(situation, each));
       const contextCountMax = situation.contexts.length;
       const options = {
         ...UNLIMITED_PARK,
@@ -305,8 +312,9 @@ describe(`PrefixIndex answers as its specification does (KVSYNC_MODEL_SEED=${SEE
       };
       const property = fc.property(
         commandsOf({ ...situation, groupCount: situation.groups?.length ?? 0 }),
-        (commands) => {
-          const pair = new PartsPair(world, hash, parts, options);
+        fc.nat(1),
+        (commands, kind) => {
+          const pair = new PartsPair(worlds[kind], hashes[kind], parts, options);
           commands.forEach((command, i) => {
             pair.run(command);
             if (i % MOVE_EVERY === 0 && "slot" in command)

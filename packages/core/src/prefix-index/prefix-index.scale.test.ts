@@ -8,6 +8,7 @@
  * KVSYNC_MODEL_SEED repeats a run; KVSYNC_MODEL_LONG=1 makes a million lookups, which takes a quarter of an hour.
  */
 import { describe, expect, test } from "vitest";
+import { KeyedReferenceHash } from "../block-hash/testing/keyed-reference-hash.ts";
 import { ReferenceHash } from "../block-hash/testing/reference-hash.ts";
 import { Prng } from "../prng.ts";
 import { DEFAULT_HASH_SEED, type ContextKey, type IndexWriter, type Tier } from "./contract.ts";
@@ -197,49 +198,60 @@ class Fleet {
 describe(`every lookup is answered as specified (KVSYNC_MODEL_SEED=${SEED})`, {
   timeout: 7_200_000,
 }, async () => {
-  const hash = await ReferenceHash.create(DEFAULT_HASH_SEED);
+  const hashes = [
+    await KeyedReferenceHash.create(DEFAULT_HASH_SEED),
+    await ReferenceHash.create(DEFAULT_HASH_SEED),
+  ];
 
-  test.each(SCALES)("with $claim", (scale) => {
-    const world = new FleetWorld({ ...scale, blockSize: 16, rootPercent: 5, seed: SEED });
-    const prefixHashes = world.prefixHashes(hash);
-    const random = new Prng(SEED);
-    const naive = new NaivePrefixIndex(hash);
-    const index = PrefixIndex.create({ parkedStoresPerRankMax: 1_000_000, parkedBytesMax: 2 ** 30 });
-    const reader = PrefixReader.attach(index.shared);
-    const fleet = new Fleet(world, random, [naive, index], scale);
-    const [naiveId, contextId] = [naive.openContext(CONTEXT), index.openContext(CONTEXT)];
-
-    /** Looks the prompt that ends with a block up in every way; returns the blocks that some rank holds of it. */
-    const lookUp = (path: readonly number[]): number => {
-      path.forEach((block, at) => {
-        naive.hashes.set(prefixHashes.subarray(2 * block, 2 * block + 2), 2 * at);
-        reader.hashes.set(prefixHashes.subarray(2 * block, 2 * block + 2), 2 * at);
+  test.each(SCALES.map((scale, i) => ({ ...scale, hash: hashes[i % 2] })))(
+    "with $claim",
+    ({ hash, ...scale }) => {
+      const world = new FleetWorld({ ...scale, blockSize: 16, rootPercent: 5, seed: SEED });
+      const prefixHashes = world.prefixHashes(hash);
+      const random = new Prng(SEED);
+      const naive = new NaivePrefixIndex(hash);
+      const { isKeyed: keyedHashes } = hash;
+      const index = PrefixIndex.create({
+        keyedHashes,
+        parkedStoresPerRankMax: 1_000_000,
+        parkedBytesMax: 2 ** 30,
       });
-      const expected = matchText(naive.matchHashes(naiveId, path.length));
-      expect(matchText(reader.matchHashes(contextId, path.length))).toBe(expected);
-      world.writeTokens(reader, path);
-      const found = reader.matchTokens(contextId, path.length * world.blockSize, false);
-      expect(matchText(found)).toBe(expected);
-      return found.matchCount === 0 ? 0 : found.rows[1];
-    };
+      const reader = PrefixReader.attach(index.shared);
+      const fleet = new Fleet(world, random, [naive, index], scale);
+      const [naiveId, contextId] = [naive.openContext(CONTEXT), index.openContext(CONTEXT)];
 
-    let matchedBlocks = 0;
-    let setCountMax = 0;
-    for (let batch = 0; batch < BATCHES; batch++) {
-      for (let i = 0; i < WRITES_PER_BATCH; i++) fleet.writeOnce();
-      for (let i = 0; i < scale.lookupsPerBatch; i++)
-        matchedBlocks += lookUp(world.pathTo(random.below(world.blockCount)));
-      setCountMax = Math.max(setCountMax, index.stats().setCount);
-      if (batch % 10 !== 0 && batch !== BATCHES - 1) continue;
-      expect(index.check()).toEqual([]);
-      expect(dumpLines(reader, contextId)).toEqual(naive.dump(naiveId));
-    }
-    const lookups = BATCHES * scale.lookupsPerBatch;
-    const { prefixCount, holderCount } = index.stats();
-    console.log(
-      `${lookups} prompts by tokens and by hashes, ${matchedBlocks} blocks matched; at the end ` +
-        `${prefixCount} prefixes, ${holderCount} holders; at most ${setCountMax} sets`,
-    );
-    expect(matchedBlocks).toBeGreaterThan(lookups);
-  });
+      /** Looks the prompt that ends with a block up in every way; returns the blocks that some rank holds of it. */
+      const lookUp = (path: readonly number[]): number => {
+        path.forEach((block, at) => {
+          naive.hashes.set(prefixHashes.subarray(2 * block, 2 * block + 2), 2 * at);
+          reader.hashes.set(prefixHashes.subarray(2 * block, 2 * block + 2), 2 * at);
+        });
+        const expected = matchText(naive.matchHashes(naiveId, path.length));
+        expect(matchText(reader.matchHashes(contextId, path.length))).toBe(expected);
+        world.writeTokens(reader, path);
+        const found = reader.matchTokens(contextId, path.length * world.blockSize, false);
+        expect(matchText(found)).toBe(expected);
+        return found.matchCount === 0 ? 0 : found.rows[1];
+      };
+
+      let matchedBlocks = 0;
+      let setCountMax = 0;
+      for (let batch = 0; batch < BATCHES; batch++) {
+        for (let i = 0; i < WRITES_PER_BATCH; i++) fleet.writeOnce();
+        for (let i = 0; i < scale.lookupsPerBatch; i++)
+          matchedBlocks += lookUp(world.pathTo(random.below(world.blockCount)));
+        setCountMax = Math.max(setCountMax, index.stats().setCount);
+        if (batch % 10 !== 0 && batch !== BATCHES - 1) continue;
+        expect(index.check()).toEqual([]);
+        expect(dumpLines(reader, contextId)).toEqual(naive.dump(naiveId));
+      }
+      const lookups = BATCHES * scale.lookupsPerBatch;
+      const { prefixCount, holderCount } = index.stats();
+      console.log(
+        `${lookups} prompts by tokens and by hashes, ${matchedBlocks} blocks matched; at the end ` +
+          `${prefixCount} prefixes, ${holderCount} holders; at most ${setCountMax} sets`,
+      );
+      expect(matchedBlocks).toBeGreaterThan(lookups);
+    },
+  );
 });

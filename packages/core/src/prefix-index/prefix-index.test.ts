@@ -115,6 +115,26 @@ describe("what is foreign is refused with a code", () => {
     expect(() => reader.matchHashes(0, 4097)).toThrow(expect.objectContaining({ code: "too_many_blocks" }));
   });
 
+  it("has room for the hashes of the longest query where a block has one token", () => {
+    const { index } = new Bench();
+    const contextId = index.openContext({ ...KEY, blockSize: 1 });
+    const [reader, beside] = [0, 1].map(() => PrefixReader.attach(index.shared, { tokensMax: 64 }));
+    const { tokens, hashes } = index.scratch;
+    const { length } = reader.tokens;
+    for (let i = 0; i < length; i++) {
+      [tokens[i], reader.tokens[i], beside.tokens[i]] = [i, i, i];
+      hashes.set([i, 1], 2 * i);
+    }
+    index.storeBlocks(contextId, 0, 0, length, false, 0, 0, false);
+    for (const each of [reader, beside, reader])
+      expect([...each.matchTokens(contextId, length, false).rows.subarray(0, 3)]).toEqual([
+        0,
+        length,
+        length,
+      ]);
+    expect([length, reader.hashes.length, index.check()]).toEqual([96, 128, []]);
+  });
+
   it("attaches 128 readers, no more, and takes back the places of those that detach", () => {
     const { index, reader } = new Bench();
     const attach = (): PrefixReader => PrefixReader.attach(index.shared, { tokensMax: 1 });

@@ -356,7 +356,12 @@ export class PrefixIndex implements IndexWriter {
 
   /** Seed of all hashes in this index. Who knows it can make two prompts of one hash: it is not for logs. */
   get seed(): bigint {
-    return this.#report.seed();
+    return this.#report.seed().value;
+  }
+
+  /** Whether prefix hashes are those of kernel/keyed-hash.ts. */
+  get hasKeyedHashes(): boolean {
+    return this.#report.seed().isKeyed;
   }
 
   /** The contexts there are, in no particular order. */
@@ -384,7 +389,8 @@ export class PrefixIndex implements IndexWriter {
     const memory = used?.memory ?? makeKernelMemory(bytes / PAGE_BYTES, PAGES_MAX);
     growTo(memory, bytes);
     new Uint8Array(memory.buffer).set(new Uint8Array(source));
-    return { memory, bytes, seed: this.seed, parked: this.copyParked() };
+    const { seed, hasKeyedHashes } = this;
+    return { memory, bytes, seed, hasKeyedHashes, parked: this.copyParked() };
   }
 
   /** This writer's parked stores, in the order of parking; they stay parked. */

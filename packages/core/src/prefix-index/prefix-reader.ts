@@ -2,7 +2,10 @@
  * The reading side of an index, for any thread: lookups in shared memory without locks. A reader may miss what is being
  * written; it never reports a rank that never held the block.
  *
- * A reader has a record in shared memory (kernel/match.ts, `Reader`). The caller writes a query into `tokens` or `hashes`, asks, and reads the rows: nothing is copied.
+ * A reader has a record in shared memory (kernel/match.ts, `Reader`). The caller writes a query into `tokens` or `hashes`, asks, and reads the rows.
+ *
+ *     tokens ─▶ hashes, as far as the lookup asks ─▶ carried to shared memory ─▶ kernel/lookup.ts ─▶ rows
+ *     └ this thread's (prompt-memory.ts) ┘
  */
 import type { ContextKey, EvictionReason, MatchResult } from "./contract.ts";
 import { HOLDER_SLOTS_MAX, LOOKAHEAD_MAX, MATCH_ROW_WORDS, RANK_SLOTS_MAX } from "./contract.ts";
@@ -14,6 +17,7 @@ import { type HeldGroup, listGroups } from "./group-table.ts";
 import { IndexError } from "./index-error.ts";
 import type { KernelExports, KernelMemory } from "./kernel.ts";
 import { instantiateKernel, reach } from "./kernel.ts";
+import { PromptMemory } from "./prompt-memory.ts";
 import {
   DIGEST_TOKENS_MIN,
   DIGEST_WORDS,
@@ -28,13 +32,13 @@ import {
   LOST_TO_PREFIXES,
   RANK_WORDS,
   READER_BLOCK_COUNT,
-  READER_EXTRAS,
+  READER_BLOCK_SIZE,
+  READER_CURSOR,
   READER_HASHES,
   READER_LINE,
-  READER_PIECES,
+  READER_LOOKAHEAD,
   READER_ROW_COUNT,
   READER_ROWS,
-  READER_TOKENS,
   READER_WORDS,
   READERS_MAX,
 } from "./kernel-boundary.generated.ts";
@@ -75,18 +79,21 @@ export function checkTokensMax(tokensMax: number = QUERY_TOKENS_MAX): number {
   );
 }
 
+/** Where a query is written, and what carries its hashes to the index's memory. */
+interface Query {
+  readonly prompt: PromptMemory;
+  readonly hashes: Uint32Array;
+  readonly carry: (from: number, to: number) => void;
+}
+
 /** Looks prefixes up. Made per thread; holds a line and buffers in shared memory until `detach`. */
 export class PrefixReader {
-  /** Token ids of a query, `LOOKAHEAD_MAX` more than the longest prompt. Written by the caller. */
-  readonly tokens: Uint32Array;
-  /** Prefix hashes of a query, shape [2 × blocks], low then high. Written by the caller. */
-  readonly hashes: Uint32Array;
-  /** Digests of extra keys, shape [2 × blocks], 0 for none. Written by the caller. */
-  readonly extraDigests: Uint32Array;
   readonly #kernel: KernelExports;
   readonly #memory: KernelMemory;
   readonly #at: number;
   readonly #record: Uint32Array;
+  readonly #tokensMax: number;
+  #query: Query | null = null;
   readonly #rankLosses: Uint32Array;
   readonly #digester: ByteDigester;
   readonly #describeAt: number;
@@ -101,10 +108,13 @@ export class PrefixReader {
   readonly #rowViews: (Uint32Array | undefined)[] = Array.from({ length: RANK_SLOTS_MAX + 1 });
   readonly #result: MatchResult = { blockCount: 0, matchCount: 0, rows: new Uint32Array(0) };
 
-  protected constructor(memory: KernelMemory, tokensMax: number) {
+  /** @param prompt - memory of another reader of this thread, for one prompt that both look up; null for one of its own. */
+  protected constructor(memory: KernelMemory, tokensMax: number, prompt: PromptMemory | null = null) {
     this.#memory = memory;
+    this.#tokensMax = tokensMax;
     this.#kernel = instantiateKernel(memory);
-    this.#at = this.#kernel.readerOpen(tokensMax);
+    // A block may have one token.
+    this.#at = this.#kernel.readerOpen(tokensMax + LOOKAHEAD_MAX);
     if (this.#at === 0)
       throw new IndexError(
         { code: "too_many_readers", readersMax: READERS_MAX },
@@ -119,23 +129,46 @@ export class PrefixReader {
     this.#describeAt = this.#kernel.scratchMake(CONTEXT_RECORD_BYTES);
     reach(memory, Math.max(this.#describeAt + CONTEXT_RECORD_BYTES, this.#at + 4 * READER_WORDS));
     this.#record = new Uint32Array(memory.buffer, this.#at, READER_WORDS);
-    const longest = tokensMax + LOOKAHEAD_MAX;
-    const [tokensAt, hashesAt, extrasAt] = [
-      this.#record[READER_TOKENS],
-      this.#record[READER_HASHES],
-      this.#record[READER_EXTRAS],
-    ];
-    reach(memory, Math.max(tokensAt + 4 * longest, hashesAt + 8 * tokensMax, extrasAt + 8 * longest));
-    this.tokens = new Uint32Array(memory.buffer, this.#record[READER_TOKENS], longest);
-    this.hashes = new Uint32Array(memory.buffer, this.#record[READER_HASHES], 2 * tokensMax);
-    this.extraDigests = new Uint32Array(memory.buffer, this.#record[READER_EXTRAS], 2 * longest);
+    if (prompt !== null) this.#query = this.#queryIn(prompt);
+  }
+
+  /** Token ids of a query, `LOOKAHEAD_MAX` more than the longest prompt. Written by the caller. */
+  get tokens(): Uint32Array {
+    return this.#ownQuery().prompt.tokens;
+  }
+
+  /** Digests of extra keys, shape [2 × blocks], 0 for none. Written by the caller. */
+  get extraDigests(): Uint32Array {
+    return this.#ownQuery().prompt.extraDigests;
+  }
+
+  /** Prefix hashes of a query, shape [2 × blocks], low then high. Written by the caller. */
+  get hashes(): Uint32Array {
+    return this.#ownQuery().hashes;
+  }
+
+  /** Made when it is first asked for: whoever looks nothing up has none. */
+  #ownQuery(): Query {
+    return (this.#query ??= this.#queryIn(this.#makePrompt()));
+  }
+
+  #queryIn(prompt: PromptMemory): Query {
+    const hashes = prompt.hashes.subarray(0, 2 * this.#tokensMax);
+    return { prompt, hashes, carry: prompt.carrierTo(this.#memory, this.#record[READER_HASHES]) };
+  }
+
+  #makePrompt(): PromptMemory {
+    this.#kernel.hashSeedRead(this.#describeAt);
+    const [low, high, keyed] = new Uint32Array(this.#memory.buffer, this.#describeAt, 3);
+    const seed = { value: (BigInt(high) << 32n) | BigInt(low), isKeyed: keyed === 1 };
+    return new PromptMemory(seed, this.#tokensMax + LOOKAHEAD_MAX, this.#tokensMax + LOOKAHEAD_MAX);
   }
 
   /**
    * Attaches to an index of this process.
    *
    * @param shared - `PrefixIndex.shared`, as it is or from a message.
-   * @param options - `tokensMax`: longest query in tokens, and in blocks; 20 bytes of address space each.
+   * @param options - `tokensMax`: longest query in tokens, and in blocks; 28 bytes of address space each.
    * @throws IndexError `too_many_readers`; `invalid_option` when `tokensMax` is not in 1 … 2²⁴.
    */
   static attach(shared: SharedPrefixIndex, options: { readonly tokensMax?: number } = {}): PrefixReader {
@@ -265,7 +298,7 @@ export class PrefixReader {
    *
    * @param tokenCount - tokens in the prompt; what does not fill a chunk is left out.
    * @param chunkTokens - a multiple of `DIGEST_TOKENS_MIN`.
-   * @returns `DIGEST_WORDS` words per chunk: a view of `hashes`, valid until the reader's next call.
+   * @returns `DIGEST_WORDS` words per chunk: a view, valid until the reader's next call.
    * @throws IndexError `too_many_tokens` when the prompt is longer than `tokens`.
    */
   digestChunks(tokenCount: number, chunkTokens: number): Uint32Array {
@@ -275,8 +308,7 @@ export class PrefixReader {
       "a chunk has whole rounds of the kernel's",
     );
     const count = Math.floor(tokenCount / chunkTokens);
-    this.#kernel.readerDigest(this.#at, 4 * chunkTokens, count);
-    return this.hashes.subarray(0, DIGEST_WORDS * count);
+    return this.#ownQuery().prompt.digestChunks(chunkTokens, count);
   }
 
   /**
@@ -298,10 +330,10 @@ export class PrefixReader {
    * @throws IndexError `too_many_tokens`.
    */
   protected checkTokenCount(tokenCount: number): void {
-    if (tokenCount <= this.tokens.length) return;
+    if (tokenCount <= this.#tokensMax + LOOKAHEAD_MAX) return;
     throw new IndexError(
-      { code: "too_many_tokens", actual: tokenCount, expectedMax: this.tokens.length },
-      `a query of ${tokenCount} tokens does not fit: at most ${this.tokens.length}`,
+      { code: "too_many_tokens", actual: tokenCount, expectedMax: this.#tokensMax + LOOKAHEAD_MAX },
+      `a query of ${tokenCount} tokens does not fit: at most ${this.#tokensMax + LOOKAHEAD_MAX}`,
     );
   }
 
@@ -311,7 +343,7 @@ export class PrefixReader {
    * @throws IndexError `too_many_blocks`.
    */
   protected checkHashCount(blockCount: number): void {
-    const blocksMax = this.hashes.length / 2;
+    const blocksMax = this.#tokensMax;
     if (blockCount <= blocksMax) return;
     throw new IndexError(
       { code: "too_many_blocks", actual: blockCount, expectedMax: blocksMax },
@@ -321,12 +353,17 @@ export class PrefixReader {
 
   /** Hashes blocks of `tokens` into `hashes`: `count` of them from block `from` on; those before it are there. */
   protected hashTokens(
-    shape: Omit<ContextKey, "model" | "loraName">,
+    { blockSize, lookahead }: Omit<ContextKey, "model" | "loraName">,
     from: number,
     count: number,
     hasExtra: boolean,
   ): void {
-    this.#kernel.readerHash(this.#at, shape.blockSize, shape.lookahead, from, count, Number(hasExtra));
+    this.#ownQuery().prompt.hash(blockSize, lookahead, from, from + count, hasExtra, null);
+  }
+
+  /** A reader of another index with the same seed, which looks up what is in `hashes` of this one. */
+  protected attachBeside(other: SharedPrefixIndex): PrefixReader {
+    return new PrefixReader(other.memory, this.#tokensMax, this.#ownQuery().prompt);
   }
 
   /** Raised when a context of this memory is made or dropped. */
@@ -341,20 +378,39 @@ export class PrefixReader {
 
   #match(contextId: number, count: number, isTokens: boolean, hasExtra: boolean): MatchResult {
     const record = this.#record;
-    this.#kernel.readerMatch(
-      this.#at,
-      slotOf(contextId),
-      serialOf(contextId),
-      count,
-      Number(isTokens),
-      Number(hasExtra),
-    );
+    // Before the lookup begins: whoever has begun goes through it, or the writer would wait for good.
+    const query = this.#ownQuery();
+    const isThere = this.#kernel.readerBegin(this.#at, slotOf(contextId), serialOf(contextId)) !== 0;
+    const blockCount = !isTokens ? count : isThere ? this.#blocksOf(count) : 0;
+    if (isThere) this.#walk(query, blockCount, isTokens, hasExtra);
     const result = this.#result;
     const matchCount = record[READER_ROW_COUNT];
-    result.blockCount = record[READER_BLOCK_COUNT];
+    result.blockCount = blockCount;
     result.matchCount = matchCount;
     result.rows = this.#rowViews[matchCount] ?? this.#viewRows(matchCount);
     return result;
+  }
+
+  /** Full blocks of so many tokens, in the context of the lookup at hand. */
+  #blocksOf(tokenCount: number): number {
+    const { [READER_BLOCK_SIZE]: blockSize, [READER_LOOKAHEAD]: lookahead } = this.#record;
+    return tokenCount < lookahead ? 0 : Math.floor((tokenCount - lookahead) / blockSize);
+  }
+
+  /** Goes through a lookup that has begun, with as many hashes as it asks for. */
+  #walk({ prompt, carry }: Query, blockCount: number, isTokens: boolean, hasExtra: boolean): void {
+    const record = this.#record;
+    record[READER_BLOCK_COUNT] = blockCount;
+    for (let ready = 0; ; ) {
+      const asked = this.#kernel.readerMatch(this.#at, ready);
+      if (asked === 0) return;
+      // To carry a hash takes a twentieth of making it: the whole query is a few calls.
+      const wanted = isTokens ? asked : Math.min(4 * asked, blockCount);
+      if (isTokens)
+        prompt.hash(record[READER_BLOCK_SIZE], record[READER_LOOKAHEAD], ready, wanted, hasExtra, null);
+      carry(ready, wanted);
+      ready = wanted;
+    }
   }
 
   /** Makes the view of so many rows, once: making one takes longer than a short lookup. */
@@ -375,7 +431,7 @@ export class PrefixReader {
    */
   dump(contextId: number, cursor: number, out: Uint32Array): { cursor: number; rows: number } {
     const record = this.#record;
-    const state = new Uint32Array(record.buffer, record[READER_PIECES], DUMP_WORDS);
+    const state = new Uint32Array(record.buffer, record[READER_CURSOR], DUMP_WORDS);
     state[DUMP_BLOCK] = Math.floor(cursor / HOLDERS);
     state[DUMP_HOLDER] = cursor % HOLDERS;
     const capacity = Math.floor(out.length / DUMP_ROW_WORDS);

@@ -49,7 +49,7 @@ export function makeIndexMemory({ memoryBytesMax }: IndexLimits): KernelMemory {
 /** Makes an empty index in a fresh memory. */
 export function initialiseIndex(kernel: KernelExports, limits: IndexLimits): void {
   const seed = BigInt.asUintN(64, BigInt(limits.seed ?? DEFAULT_HASH_SEED));
-  kernel.hashSeed(Number(seed & 0xffff_ffffn), Number(seed >> 32n));
+  kernel.hashSeed(Number(seed & 0xffff_ffffn), Number(seed >> 32n), Number(limits.keyedHashes ?? false));
   const [low0, low1, high0, high1] = limits.secret ?? crypto.getRandomValues(new Uint32Array(4));
   kernel.tableSecret(low0, low1, high0, high1);
   kernel.indexInit(limits.memoryBytesMax, limits.contextCountMax, limits.prefixesPerContextMax);

@@ -18,8 +18,13 @@ import { toHex } from "../block-hash.ts";
 export class ReferenceHash {
   readonly #hasher: IHasher;
 
-  private constructor(hasher: IHasher) {
-    this.#hasher = hasher;
+  protected constructor(base: IHasher | ReferenceHash) {
+    this.#hasher = base instanceof ReferenceHash ? base.#hasher : base;
+  }
+
+  /** Whether prefixes are those of kernel/keyed-hash.ts (keyed-reference-hash.ts). */
+  get isKeyed(): boolean {
+    return false;
   }
 
   /**

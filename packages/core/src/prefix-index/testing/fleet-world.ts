@@ -83,7 +83,7 @@ export class FleetWorld {
     const hashes = new Uint32Array(2 * blockCount);
     locals.forEach((local, block) => {
       const parent = parents[block];
-      const prefix = parent < 0 ? local : hash.join(hexAt(hashes, parent), local);
+      const [prefix] = hash.prefixes([local], parent < 0 ? null : hexAt(hashes, parent));
       hashes.set(wordsOf(prefix), 2 * block);
     });
     return hashes;

@@ -34,9 +34,9 @@ export class IndexPair {
 
   constructor(world: PrefixWorld, hash: ReferenceHash, options: PrefixIndexOptions = UNLIMITED_PARK) {
     this.#world = world;
-    this.#options = options;
+    this.#options = { ...options, keyedHashes: hash.isKeyed };
     this.naive = new NaivePrefixIndex(hash);
-    this.index = PrefixIndex.create(options);
+    this.index = PrefixIndex.create(this.#options);
     this.reader = PrefixReader.attach(this.index.shared, { tokensMax: 4_096 });
   }
 

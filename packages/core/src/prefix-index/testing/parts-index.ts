@@ -232,7 +232,7 @@ export class PartsPair {
   constructor(world: PrefixWorld, hash: ReferenceHash, count: number, options: PrefixIndexOptions) {
     this.#world = world;
     this.naive = new NaivePrefixIndex(hash);
-    this.index = new PartsIndex(count, options);
+    this.index = new PartsIndex(count, { ...options, keyedHashes: hash.isKeyed });
   }
 
   /**
