@@ -162,7 +162,7 @@ async function run(isMetered: boolean): Promise<number> {
       workerNumber: 0,
       workerCount: 1,
       homes: RankHomes.create().memory,
-      hashSeed: 1337n,
+      hashSeed: { value: 1337n, isKeyed: false },
       restoreFrom: null,
       publisherRanges: [],
       transport: "own",

@@ -61,7 +61,8 @@ const homes = RankHomes.attach(settings.homes);
 const index = PrefixIndex.create({
   ...settings.index,
   part,
-  seed: settings.hashSeed,
+  seed: settings.hashSeed.value,
+  keyedHashes: settings.hashSeed.isKeyed,
   onEviction: (reason, blockCount, rankSlots) => {
     metrics.counter(PREFIX_INDEX_METRICS.indexerEvictions, { reason }).inc(blockCount);
     if (isRestoring) for (const slot of rankSlots) evictedWhileRestoring.add(slot);

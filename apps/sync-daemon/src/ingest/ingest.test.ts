@@ -104,7 +104,7 @@ function setUp(overrides: Partial<IngestSettings> = {}, index = PrefixIndex.crea
     workerNumber: 0,
     workerCount: 1,
     homes: RankHomes.create().memory,
-    hashSeed: 1337n,
+    hashSeed: { value: 1337n, isKeyed: false },
     restoreFrom: null,
     board: memory,
     logLevel: level.memory,

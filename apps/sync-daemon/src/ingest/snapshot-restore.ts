@@ -17,7 +17,13 @@ import { FleetShard, WHOLE_FLEET } from "../engine/fleet-shard.ts";
 import type { SnapshotStream } from "../engine/followed-rank.ts";
 import type { RestoredSnapshot, RestoreOrder } from "../snapshot/restored-snapshot.ts";
 import { SlotPlans } from "../snapshot/slot-plans.ts";
-import { loadSnapshot, openSnapshot, type OpenSnapshot, otherSeed } from "../snapshot/snapshot-file.ts";
+import {
+  loadSnapshot,
+  openSnapshot,
+  type OpenSnapshot,
+  otherSeed,
+  seedText,
+} from "../snapshot/snapshot-file.ts";
 
 /**
  * Fills an index.
@@ -34,7 +40,7 @@ export function restoreSnapshot(
 ): RestoredSnapshot {
   const importer = index.importer();
   try {
-    const { createdMs, rows, streams: found } = load(order, importer, String(index.seed));
+    const { createdMs, rows, streams: found } = load(order, importer, seedText(index));
     const streams = found.map((stream) =>
       importer.incompleteRanks.has(stream.rankSlot) || evicted.has(stream.rankSlot)
         ? incomplete(stream)

@@ -3,7 +3,7 @@
  * go. Messages, lookups and status never pass this way.
  */
 
-import type { ParkedRecord, RankRows, SharedPrefixIndex, StreamPosition } from "@kvsync/core";
+import type { HashSeed, ParkedRecord, RankRows, SharedPrefixIndex, StreamPosition } from "@kvsync/core";
 import type { SlotAnnouncement } from "@kvsync/observability/slots";
 
 import type { FollowedRank } from "../engine/followed-rank.ts";
@@ -61,7 +61,7 @@ export interface IngestSettings {
     readonly parkedBytesMax: number;
   };
   /** Of the hashes in all parts. */
-  readonly hashSeed: bigint;
+  readonly hashSeed: HashSeed;
   /** What to fill the index from; null for a cold start. */
   readonly restoreFrom: RestoreOrder | null;
 }

@@ -49,6 +49,7 @@ import {
   GROUP_RULES,
   type GroupRule,
   GROUPS_PER_RANK_MAX,
+  type HashSeed,
   HOLDER_SLOTS_MAX,
   holderSlotOf,
   holderTierOf,
@@ -80,6 +81,8 @@ import { ioFailed, SnapshotError } from "./snapshot-error.ts";
  * how far a block looks ahead: its blocks may be taken for shorter ones, so such a file is refused.
  */
 const SNAPSHOT_FORMAT = 2;
+/** Before the seed of keyed prefix hashes. */
+const KEYED = "keyed:";
 
 const MAGIC = Buffer.from("KVSYNCSN", "latin1");
 const PREAMBLE_BYTES = MAGIC.length + 4;
@@ -190,7 +193,7 @@ const headShape = z.object({
   /** Of a daemon that follows a part of the fleet. */
   shard: z.object({ index: count, count: z.int().min(1) }).optional(),
   createdMs: z.number(),
-  hashSeed: z.string().regex(/^\d{1,20}$/),
+  hashSeed: z.string().regex(/^(?:keyed:)?\d{1,20}$/),
   streams: z.array(streamShape).max(RANK_SLOTS_MAX),
 });
 const orderShape = z.object({
@@ -223,7 +226,7 @@ export interface SnapshotHead {
   readonly productVersion: string;
   /** When the copy was taken, Unix milliseconds. */
   readonly createdMs: number;
-  /** Decimal. Rows of another seed mean nothing here. As secret as the file. */
+  /** As `seedText` writes it. Rows of another seed mean nothing here. As secret as the file. */
   readonly hashSeed: string;
   readonly streams: readonly SnapshotStream[];
   /** The part of the fleet that its writer followed; absent for all of it. */
@@ -425,7 +428,7 @@ export function openSnapshot(path: string): OpenSnapshot {
  *
  * @param path - of the file.
  * @param target - an empty index's import.
- * @param hashSeed - the index's.
+ * @param hashSeed - `seedText` of the index's.
  * @returns what the file holds; streams that limits left incomplete, or that have none, are the caller's to look at.
  * @throws SnapshotError likewise; then the index may hold rows of ranks that the caller must clear.
  */
@@ -440,9 +443,17 @@ export function loadSnapshot(path: string, target: IndexImport, hashSeed: string
   }
 }
 
+/**
+ * A seed as the head of a file has it: decimal, with a mark where hashes are keyed. Versions without such hashes take the mark for a
+ * damage, and start cold.
+ */
+export function seedText({ seed, hasKeyedHashes }: Pick<IndexCopy, "seed" | "hasKeyedHashes">): string {
+  return `${hasKeyedHashes ? KEYED : ""}${seed}`;
+}
+
 /** Without the seeds: they are secret, and messages are logged. */
 export function otherSeed(path: string): SnapshotError {
-  const message = `snapshot ${path}: was made with another hash seed: index.prefix_hashes or index.seed_file was changed since, or it is another daemon's`;
+  const message = `snapshot ${path}: was made with another hash seed: index.prefix_hashes or index.seed_file was changed since, or it is another daemon's or an earlier version's`;
   return new SnapshotError({ code: "other_hash_seed", path }, message);
 }
 
@@ -523,13 +534,15 @@ function keptRows(payload: Uint8Array, { slots }: SlotPlan): Uint8Array {
  * The seed in a file's head; the rest is not looked at.
  *
  * @param path - of the file.
- * @returns the seed, 0 … 2⁶⁴ − 1.
+ * @returns the seed.
  * @throws SnapshotError when it has no sound head.
  */
-export function snapshotSeed(path: string): bigint {
+export function snapshotSeed(path: string): HashSeed {
   const file = new SectionReader(path);
   try {
-    return BigInt.asUintN(64, BigInt(file.parsed(file.next(), "head", headShape).hashSeed));
+    const text = file.parsed(file.next(), "head", headShape).hashSeed;
+    const isKeyed = text.startsWith(KEYED);
+    return { value: BigInt.asUintN(64, BigInt(isKeyed ? text.slice(KEYED.length) : text)), isKeyed };
   } finally {
     file.close();
   }

@@ -30,6 +30,7 @@ import type { WriteEvent } from "../log/log-line.ts";
 import type { NamedSpan, Tracing } from "../telemetry/tracing.ts";
 import { ioFailed, SnapshotError } from "./snapshot-error.ts";
 import { SNAPSHOT_NAME, type SnapshotSettings } from "../settings/snapshot-settings.ts";
+import { seedText } from "./snapshot-file.ts";
 import type { SnapshotJob, SnapshotOutcome } from "./snapshot-thread.ts";
 import type { TakenSnapshot } from "./taken-snapshot.ts";
 
@@ -276,10 +277,12 @@ export class SnapshotStore {
     }
     const { takenMs, stoodStillMs, streams, copies } = await take();
     const { index, count } = shard;
+    const [first] = copies;
+    assert(first !== undefined, "each part of the index was copied");
     const head = {
       productVersion: version,
       createdMs: takenMs,
-      hashSeed: String(copies[0]?.seed),
+      hashSeed: seedText(first),
       streams,
       ...(shard.isPart ? { shard: { index, count } } : {}),
     };
