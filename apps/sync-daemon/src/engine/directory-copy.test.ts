@@ -96,3 +96,30 @@ test("a rank or an engine that it does not know is nobody's", () => {
   const { copy } = world();
   expect(copy.isCurrent("a", 0)).toBe(false);
 });
+
+test("F1: a model that only other shards serve has no engines here, and is known, in the registry and in its copy", async () => {
+  const { registry, batches, feed, copy } = world();
+  const elsewhere = engineEntry.parse({
+    id: "far",
+    model: "far/model",
+    aliases: ["far-name"],
+    adapters: ["far-adapter"],
+    endpoint: "tcp://10.0.0.9:1",
+  });
+  register(registry, "a", 1);
+  registry.knowElsewhere([elsewhere]);
+  await new Promise(setImmediate);
+  for (let batch = batches.shift(); batch !== undefined; batch = batches.shift()) {
+    copy.apply(batch.changes);
+    feed.taken();
+    await new Promise(setImmediate);
+  }
+  for (const directory of [registry, copy]) {
+    expect([...directory.models()]).toEqual(["ma"]);
+    expect(directory.enginesOf("far/model")).toEqual(new Set());
+    expect(directory.enginesOf("near/model")).toBeNull();
+    expect(directory.enginesWithAlias("far-name")).toEqual(new Set());
+    expect(directory.modelsWithAlias("far-name")).toEqual(new Set(["far/model"]));
+    expect(directory.modelsWithAdapter("far-adapter")).toEqual(new Set(["far/model"]));
+  }
+});

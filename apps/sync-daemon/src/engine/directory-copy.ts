@@ -9,9 +9,9 @@
  * Not here: the list of changes (engine-changes.ts), and the order of batches (picker/engine-feed.ts).
  */
 
-import { type EngineDirectory, EngineNames, NO_ENGINES, type RegisteredEngine } from "./engine-directory.ts";
+import type { RegisteredEngine } from "./engine-directory.ts";
 import type { Engine } from "./engine-entry.ts";
-import { NamesElsewhere } from "./names-elsewhere.ts";
+import { FleetDirectory } from "./fleet-directory.ts";
 import { SlotIncarnations } from "./slot-incarnations.ts";
 
 /** News of one engine, as it is now. */
@@ -31,27 +31,26 @@ interface Copied {
 }
 
 /** See the header. */
-export class DirectoryCopy implements EngineDirectory {
-  readonly #names = new EngineNames();
-  readonly #elsewhere = new NamesElsewhere();
+export class DirectoryCopy extends FleetDirectory {
   readonly #engines = new Map<string, Copied>();
   readonly #incarnations: SlotIncarnations;
 
   /** @param incarnations - memory of the registry's. */
   constructor(incarnations: SharedArrayBuffer) {
+    super();
     this.#incarnations = new SlotIncarnations(incarnations);
   }
 
   /** Takes a batch. */
   apply(changes: readonly EngineChange[]): void {
     for (const { id, registered, elsewhere, incarnations } of changes) {
-      this.#elsewhere.set(id, elsewhere);
+      this.others.set(id, elsewhere);
       const before = this.#engines.get(id);
-      if (before !== undefined) this.#names.remove(before.registered);
+      if (before !== undefined) this.own.remove(before.registered);
       this.#engines.delete(id);
       if (registered === null) continue;
       this.#engines.set(id, { registered, incarnations });
-      this.#names.add(registered);
+      this.own.add(registered);
     }
   }
 
@@ -62,7 +61,7 @@ export class DirectoryCopy implements EngineDirectory {
 
   /** An engine of another shard; null for any other id. */
   engineElsewhere(id: string): Engine | null {
-    return this.#elsewhere.engine(id);
+    return this.others.engine(id);
   }
 
   /**
@@ -77,33 +76,5 @@ export class DirectoryCopy implements EngineDirectory {
     const i = copied.registered.ranks.findIndex((rank) => rank.dpRank === dpRank);
     const rank = copied.registered.ranks[i];
     return rank !== undefined && this.#incarnations.of(rank.rankSlot) === copied.incarnations[i];
-  }
-
-  /** {@inheritDoc EngineDirectory.models} */
-  models(): IterableIterator<string> {
-    return this.#names.models();
-  }
-
-  /** {@inheritDoc EngineDirectory.enginesOf} */
-  enginesOf(model: string): ReadonlySet<RegisteredEngine> | null {
-    return this.#names.enginesOf(model) ?? (this.#elsewhere.hasModel(model) ? NO_ENGINES : null);
-  }
-
-  /** {@inheritDoc EngineDirectory.enginesWithAlias} */
-  enginesWithAlias(alias: string): ReadonlySet<RegisteredEngine> {
-    return this.#names.enginesWithAlias(alias);
-  }
-
-  /** {@inheritDoc EngineDirectory.modelsWithAlias} */
-  modelsWithAlias(alias: string): ReadonlySet<string> {
-    return new Set([...this.#names.modelsWithAlias(alias), ...this.#elsewhere.modelsWithAlias(alias)]);
-  }
-
-  /** {@inheritDoc EngineDirectory.modelsWithAdapter} */
-  modelsWithAdapter(loraName: string): ReadonlySet<string> {
-    return new Set([
-      ...this.#names.modelsWithAdapter(loraName),
-      ...this.#elsewhere.modelsWithAdapter(loraName),
-    ]);
   }
 }

@@ -17,9 +17,10 @@ import { CodedError, RANK_SLOTS_MAX } from "@kvsync/core";
 
 import type { FollowedRank } from "./followed-rank.ts";
 import type { SnapshotStream } from "./followed-rank.ts";
-import { type EngineDirectory, EngineNames, NO_ENGINES, type RegisteredEngine } from "./engine-directory.ts";
+import type { RegisteredEngine } from "./engine-directory.ts";
 import type { Engine, EngineRank } from "./engine-entry.ts";
-import { NamesElsewhere } from "./names-elsewhere.ts";
+import { FleetDirectory } from "./fleet-directory.ts";
+import type { NamesElsewhere } from "./names-elsewhere.ts";
 import { SlotIncarnations } from "./slot-incarnations.ts";
 import { SocketClaims } from "./socket-claims.ts";
 
@@ -63,7 +64,7 @@ export interface SlotOwner {
 }
 
 /** All engines being followed. */
-export class EngineRegistry implements EngineDirectory {
+export class EngineRegistry extends FleetDirectory {
   /** Tells other threads whose slot it is. */
   readonly incarnations: SlotIncarnations = new SlotIncarnations();
   readonly #follower: RankFollower;
@@ -73,8 +74,6 @@ export class EngineRegistry implements EngineDirectory {
   /** Of all engines, those on their way out included. */
   #files = 0;
   readonly #engines = new Map<string, RegisteredEngine>();
-  readonly #names = new EngineNames();
-  readonly #elsewhere = new NamesElsewhere();
   readonly #listeners: ((id: string) => void)[] = [];
   /** By id (R2). */
   readonly #sockets = new SocketClaims<string>();
@@ -97,6 +96,7 @@ export class EngineRegistry implements EngineDirectory {
       readonly filesOf: (engine: Engine) => number;
     },
   ) {
+    super();
     this.#follower = follower;
     this.#enginesMax = limits.engines;
     this.#filesMax = limits.engineFiles;
@@ -152,7 +152,7 @@ export class EngineRegistry implements EngineDirectory {
     }));
     const registered: RegisteredEngine = { engine, ranks };
     this.#engines.set(engine.id, registered);
-    this.#names.add(registered);
+    this.own.add(registered);
     this.#sockets.add(engine, engine.id);
     engine.ranks.forEach(({ endpoint, replayEndpoint, dpRank }, i) => {
       const rankSlot = ranks[i]?.rankSlot ?? 0;
@@ -195,7 +195,7 @@ export class EngineRegistry implements EngineDirectory {
       );
     }
     this.#engines.delete(id);
-    this.#names.remove(registered);
+    this.own.remove(registered);
     this.#sockets.remove(registered.engine);
     const freed = registered.ranks.map(async ({ rankSlot }) => {
       this.#owners[rankSlot] = undefined;
@@ -215,12 +215,12 @@ export class EngineRegistry implements EngineDirectory {
    * @param engines - all of them, in place of those before.
    */
   knowElsewhere(engines: readonly Engine[]): void {
-    for (const id of this.#elsewhere.state(engines)) this.#tell(id);
+    for (const id of this.others.state(engines)) this.#tell(id);
   }
 
   /** The engines that other daemons follow. */
   get elsewhere(): Pick<NamesElsewhere, "engine" | "engines"> {
-    return this.#elsewhere;
+    return this.others;
   }
 
   /**
@@ -261,34 +261,6 @@ export class EngineRegistry implements EngineDirectory {
     this.#listeners.push(listener);
   }
 
-  /** {@inheritDoc EngineDirectory.models} */
-  models(): IterableIterator<string> {
-    return this.#names.models();
-  }
-
-  /** {@inheritDoc EngineDirectory.enginesOf} */
-  enginesOf(model: string): ReadonlySet<RegisteredEngine> | null {
-    return this.#names.enginesOf(model) ?? (this.#elsewhere.hasModel(model) ? NO_ENGINES : null);
-  }
-
-  /** {@inheritDoc EngineDirectory.enginesWithAlias} */
-  enginesWithAlias(alias: string): ReadonlySet<RegisteredEngine> {
-    return this.#names.enginesWithAlias(alias);
-  }
-
-  /** {@inheritDoc EngineDirectory.modelsWithAlias} */
-  modelsWithAlias(alias: string): ReadonlySet<string> {
-    return new Set([...this.#names.modelsWithAlias(alias), ...this.#elsewhere.modelsWithAlias(alias)]);
-  }
-
-  /** {@inheritDoc EngineDirectory.modelsWithAdapter} */
-  modelsWithAdapter(loraName: string): ReadonlySet<string> {
-    return new Set([
-      ...this.#names.modelsWithAdapter(loraName),
-      ...this.#elsewhere.modelsWithAdapter(loraName),
-    ]);
-  }
-
   /**
    * Whose slot it is.
    *
@@ -309,7 +281,7 @@ export class EngineRegistry implements EngineDirectory {
           ? ({ limit: "ranks", maximum: RANK_SLOTS_MAX } as const)
           : this.#files + this.#filesOf(engine) > this.#filesMax
             ? ({ limit: "files of ranks within the limit on open files", maximum: this.#filesMax } as const)
-            : this.#names.enginesOf(engine.model) === null && this.#names.modelCount >= MODELS_MAX
+            : this.own.enginesOf(engine.model) === null && this.own.modelCount >= MODELS_MAX
               ? ({ limit: "models", maximum: MODELS_MAX } as const)
               : null;
     if (full === null) return;
