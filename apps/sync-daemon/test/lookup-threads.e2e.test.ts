@@ -2,16 +2,13 @@
  * The built daemon with threads that answer lookups: traces and exemplars, the end of the process, and threads that fail.
  * L3 is of src/lookup-threads/lookup-threads.ts.
  */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-
 import { ROUTING_METRICS } from "@kvsync/observability/kvsync/routing";
 import { afterEach, expect, test } from "vitest";
 
 import { DaemonProcess } from "./daemon-process.ts";
 import { caughtUp, TestEngine, until } from "./fleet.ts";
 import { OtlpReceiver } from "./otlp-receiver.ts";
+import { plantFault, type ThreadFault } from "./thread-fault.ts";
 
 const MODEL = "demo/model";
 const TRACED = "11111111111111111111111111111111";
@@ -93,33 +90,19 @@ test(
   TIMEOUT_MS,
 );
 
-/** Makes a lookup thread do something when a file appears. */
-function preload(action: string): { environment: Record<string, string>; now: () => void } {
-  const folder = mkdtempSync(join(tmpdir(), "kvsync-lookup-"));
+/** A fault of a lookup thread, planted until the test ends. */
+function fault(action: "hangs" | "dies"): ThreadFault {
+  const planted = plantFault("lookup", action);
   cleanups.push(() => {
-    rmSync(folder, { recursive: true });
+    planted.clean();
   });
-  const file = join(folder, "now");
-  const module = join(folder, "preload.mjs");
-  writeFileSync(
-    module,
-    `import { existsSync } from "node:fs";
-     import { workerData } from "node:worker_threads";
-     if (workerData?.lookupThread !== undefined)
-       setInterval(() => { if (existsSync(${JSON.stringify(file)})) { ${action} } }, 20).unref();`,
-  );
-  return {
-    environment: { NODE_OPTIONS: `--import ${module}` },
-    now: () => {
-      writeFileSync(file, "");
-    },
-  };
+  return planted;
 }
 
 test(
   "L3: a thread that answers no lookup ends the process with 3",
   async () => {
-    const { environment, now } = preload("for (;;);");
+    const { environment, now } = fault("hangs");
     const daemon = await start({ ingest: { stall_seconds: 3 } }, environment);
     now();
     const refused = await Promise.allSettled(Array.from({ length: 10 }, () => lookUp(daemon)));
@@ -133,7 +116,7 @@ test(
 test(
   "L3: a thread that dies ends the process with 1",
   async () => {
-    const { environment, now } = preload('throw new Error("planted");');
+    const { environment, now } = fault("dies");
     const daemon = await start({}, environment);
     now();
     expect(await daemon.exited).toMatchObject({ code: 1 });

@@ -14,6 +14,7 @@ import { Authority } from "./certificates.ts";
 import { DaemonProcess } from "./daemon-process.ts";
 import { EnvoyProcess, HAS_ENVOY } from "./envoy-process.ts";
 import { caughtUp, TestEngine, until } from "./fleet.ts";
+import { plantFault, type ThreadFault } from "./thread-fault.ts";
 
 const MODEL = "test/model";
 const FULL_DUPLEX = { requestBodyMode: 4, responseBodyMode: 0 };
@@ -283,32 +284,18 @@ describe("the daemon with its picker", () => {
   }, 60_000);
 });
 
-/** Makes the picker's thread do something when a file appears. */
-function preload(action: string): { environment: Record<string, string>; now: () => void } {
-  const folder = mkdtempSync(join(tmpdir(), "kvsync-picker-"));
+/** A fault of the picker's thread, planted until the test ends. */
+function fault(action: "hangs" | "dies"): ThreadFault {
+  const planted = plantFault("picker", action);
   cleanups.push(() => {
-    rmSync(folder, { recursive: true });
+    planted.clean();
   });
-  const file = join(folder, "now");
-  const module = join(folder, "preload.mjs");
-  writeFileSync(
-    module,
-    `import { existsSync } from "node:fs";
-     import { workerData } from "node:worker_threads";
-     if (workerData?.pickPrefix !== undefined)
-       setInterval(() => { if (existsSync(${JSON.stringify(file)})) { ${action} } }, 20).unref();`,
-  );
-  return {
-    environment: { NODE_OPTIONS: `--import ${module}` },
-    now: () => {
-      writeFileSync(file, "");
-    },
-  };
+  return planted;
 }
 
 describe("a picker's thread that fails", () => {
   it("ends the process with 3 when it does not come back", async () => {
-    const { environment, now } = preload("for (;;);");
+    const { environment, now } = fault("hangs");
     const { daemon } = await start(1, {}, { config: { ingest: { stall_seconds: 3 } }, environment });
     now();
     expect(await daemon.exited).toMatchObject({ code: 3 });
@@ -316,7 +303,7 @@ describe("a picker's thread that fails", () => {
   }, 60_000);
 
   it("ends the process with 1 when it dies", async () => {
-    const { environment, now } = preload('throw new Error("planted");');
+    const { environment, now } = fault("dies");
     const { daemon } = await start(1, {}, { environment });
     now();
     expect(await daemon.exited).toMatchObject({ code: 1 });

@@ -21,6 +21,7 @@ import { DaemonProcess } from "./daemon-process.ts";
 import { EnvoyProcess, HAS_ENVOY } from "./envoy-process.ts";
 import { caughtUp, TestEngine, until } from "./fleet.ts";
 import { PickerTraffic } from "./picker-traffic.ts";
+import { plantFault, type ThreadFault } from "./thread-fault.ts";
 
 const MODEL = "test/model";
 const MAIN = fileURLToPath(new URL("../dist/main.js", import.meta.url));
@@ -361,32 +362,18 @@ describe("a picker of several threads", () => {
   }, 120_000);
 });
 
-/** Makes the second thread do something when a file appears. */
-function preload(action: string): { environment: Record<string, string>; now: () => void } {
-  const folder = mkdtempSync(join(tmpdir(), "kvsync-picker-"));
+/** A fault of the second thread, planted until the test ends. */
+function fault(action: "hangs" | "dies"): ThreadFault {
+  const planted = plantFault("second picker", action);
   cleanups.push(() => {
-    rmSync(folder, { recursive: true });
+    planted.clean();
   });
-  const file = join(folder, "now");
-  const module = join(folder, "preload.mjs");
-  writeFileSync(
-    module,
-    `import { existsSync } from "node:fs";
-     import { workerData } from "node:worker_threads";
-     if (workerData?.pickPrefix !== undefined && workerData.thread === 1)
-       setInterval(() => { if (existsSync(${JSON.stringify(file)})) { ${action} } }, 20).unref();`,
-  );
-  return {
-    environment: { NODE_OPTIONS: `--import ${module}` },
-    now: () => {
-      writeFileSync(file, "");
-    },
-  };
+  return planted;
 }
 
 describe("one thread of several that fails", () => {
   it("N1: is told to gateways at the other threads, and ends the process with 3 when it does not come back", async () => {
-    const { environment, now } = preload("for (;;);");
+    const { environment, now } = fault("hangs");
     const config = { ingest: { stall_seconds: 6 } };
     const { daemon, connected, healthPort } = await start(2, {}, { environment, config });
     const [first] = (await connected()) as [PickerTraffic];
@@ -398,7 +385,7 @@ describe("one thread of several that fails", () => {
   }, 120_000);
 
   it("N1: ends the process with 1 when it dies", async () => {
-    const { environment, now } = preload('throw new Error("planted");');
+    const { environment, now } = fault("dies");
     const { daemon } = await start(2, {}, { environment });
     now();
     expect(await daemon.exited).toMatchObject({ code: 1 });
