@@ -16,6 +16,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
+import { benchFigure } from "../../../packages/core/bench/bench-figure.ts";
 
 const MAIN = fileURLToPath(new URL("../dist/main.js", import.meta.url));
 const VIEWERS = 10;
@@ -23,7 +24,8 @@ const LOOKUPS = 1000;
 const WARM_UP = 500;
 const PROMPT = Array.from({ length: 2048 }, (_, i) => (i * 7919) % 128_000);
 
-const [ranks = 200, rounds = 10] = process.argv.slice(2).map(Number);
+const ranks = benchFigure("ranks", process.argv[2] ?? 200, 1, 4_096);
+const rounds = benchFigure("rounds", process.argv[3] ?? 10, 1, 10_000);
 
 const folder = mkdtempSync(join(tmpdir(), "kvsync-bench-"));
 const config = join(folder, "config.yaml");

@@ -27,8 +27,10 @@ import { engineEntry } from "../dist/engine/engine-entry.js";
 import { EngineRegistry } from "../dist/engine/engine-registry.js";
 import { LookupTally } from "../dist/query/lookup-tally.js";
 import { rankMetrics } from "../src/dashboard/testing/rank-metrics.ts";
+import { benchFigure } from "../../../packages/core/bench/bench-figure.ts";
 
-const [ranks = 1000, viewers = 10] = process.argv.slice(2).map(Number);
+const ranks = benchFigure("ranks", process.argv[2] ?? 1_000, 1, 4_096);
+const viewers = benchFigure("viewers", process.argv[3] ?? 10, 1, 1_000);
 const ROUNDS = 100;
 const STEP_MS = 5000;
 

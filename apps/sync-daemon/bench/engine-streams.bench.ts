@@ -23,6 +23,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
 import { encodeEventBatch, encodeLiveFrames, encodeMessage, type KvEvent, Prng } from "@kvsync/core";
+import { benchFigure } from "../../../packages/core/bench/bench-figure.ts";
 
 const SEED = 20_261_129;
 const BLOCK_SIZE = 16;
@@ -45,7 +46,10 @@ const MAIN = fileURLToPath(new URL("../dist/main.js", import.meta.url));
 const PAGE_BYTES = 4096;
 const MIB = 1024 * 1024;
 
-const [engines = 128, seconds = 8, rounds = 3, storms = 0] = argv.slice(2, 6).map(Number);
+const engines = benchFigure("engines", argv[2] ?? 128, 1, 4_096);
+const seconds = benchFigure("seconds", argv[3] ?? 8, 1, 3_600);
+const rounds = benchFigure("rounds", argv[4] ?? 3, 1, 1_000);
+const storms = benchFigure("storms", argv[5] ?? 0, 0, 1_000);
 const checkout = argv[6];
 
 /** What a publisher says before its messages. */

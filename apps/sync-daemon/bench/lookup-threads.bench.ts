@@ -21,6 +21,7 @@ import { isMainThread, parentPort, Worker, workerData } from "node:worker_thread
 
 import { encodeEventBatch, encodeLiveFrames, Prng } from "@kvsync/core";
 import { Publisher } from "zeromq";
+import { benchFigure, benchFigures } from "../../../packages/core/bench/bench-figure.ts";
 
 const SEED = 20260922;
 const MODEL = "bench/model";
@@ -172,9 +173,9 @@ async function until(holds: () => Promise<boolean>): Promise<void> {
 }
 
 async function main(): Promise<void> {
-  const counts = (argv[2] ?? "1,2").split(",").map(Number);
-  const seconds = Number(argv[3] ?? 4);
-  const rounds = Number(argv[4] ?? 3);
+  const counts = benchFigures("threads", argv[2] ?? "1,2", 1, 64);
+  const seconds = benchFigure("seconds", argv[3] ?? 4, 1, 3_600);
+  const rounds = benchFigure("rounds", argv[4] ?? 3, 1, 1_000);
   const sockets: Publisher[] = [];
   for (let i = 0; i < ENGINES; i++) {
     const socket = new Publisher({ linger: 0 });

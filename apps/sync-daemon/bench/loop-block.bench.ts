@@ -18,9 +18,10 @@ import { createApp } from "../dist/app.module.js";
 import { Daemon } from "../dist/daemon.js";
 import { readSettings } from "../dist/settings/read-settings.js";
 import { TestEngine } from "../test/fleet.ts";
+import { benchFigure } from "../../../packages/core/bench/bench-figure.ts";
 
-const ENGINES = Number(argv[2] ?? 1000);
-const RUNS = Number(argv[3] ?? 5);
+const ENGINES = benchFigure("engines", argv[2] ?? 1_000, 1, 4_096);
+const RUNS = benchFigure("runs", argv[3] ?? 5, 1, 10_000);
 const ONLY = argv[4] ?? null;
 const BOUND_MS = 50;
 const MODEL = "test/model";

@@ -39,6 +39,7 @@ import { LogLevel } from "../dist/log/log-level.js";
 import { droppedCounters } from "../dist/telemetry/dropped-lines.js";
 import { Ingest } from "../dist/ingest/ingest.js";
 import { BoardReader, BoardWriter, createBoardMemory } from "../dist/board/stream-board.js";
+import { benchFigure } from "../../../packages/core/bench/bench-figure.ts";
 
 const SEED = 20261121;
 const MESSAGES = 200_000;
@@ -236,7 +237,7 @@ const [, script = "", first = ""] = argv;
 if (first === "on" || first === "off") {
   process.stdout.write(`${await run(first === "on")}\n`);
 } else {
-  const pairs = Number(first === "" ? PAIRS_DEFAULT : first);
+  const pairs = benchFigure("pairs", argv[2] ?? PAIRS_DEFAULT, 1, 10_000);
   console.log(`${cpus()[0]?.model ?? "?"}, ${cpus().length} cores, Node ${version}`);
   console.log(`${execPath} ${fileURLToPath(import.meta.url)} ${pairs}; seed ${SEED}`);
   const seconds = { on: [] as number[], off: [] as number[] };

@@ -13,6 +13,7 @@ import { GrpcFrames } from "../src/picker/wire/grpc-frames.ts";
 import { framed } from "../src/picker/wire/ext-proc-codec.ts";
 import { referenceEncode } from "../src/picker/wire/testing/reference-codec.ts";
 import { machine, MODEL, PickerDaemon } from "./picker-process.ts";
+import { benchFigure } from "../../../packages/core/bench/bench-figure.ts";
 
 const ENGINES = 16;
 const PATH = "/envoy.service.ext_proc.v3.ExternalProcessor/Process";
@@ -70,9 +71,9 @@ async function round(
   return daemon.threadCpuMs - before;
 }
 
-const streams = Number(argv[2] ?? 40);
-const chunks = Number(argv[3] ?? 500);
-const rounds = Number(argv[4] ?? 5);
+const streams = benchFigure("streams", argv[2] ?? 40, 1, 10_000);
+const chunks = benchFigure("chunks", argv[3] ?? 500, 1, 1_000_000);
+const rounds = benchFigure("rounds", argv[4] ?? 5, 1, 10_000);
 console.log(`${machine()}, ${streams} streams of ${chunks} chunks of ${CHUNK_BYTES} bytes`);
 const daemon = await PickerDaemon.start(ENGINES);
 const session = connect(`http://127.0.0.1:${daemon.port}`, { maxSessionMemory: 200 });

@@ -18,6 +18,7 @@ import { fileURLToPath } from "node:url";
 
 import { EnvoyProcess } from "../test/envoy-process.ts";
 import { machine, MODEL, PickerDaemon, PickerFloor } from "./picker-process.ts";
+import { benchFigure } from "../../../packages/core/bench/bench-figure.ts";
 
 const ENGINES = 4;
 const BODY = JSON.stringify({ model: MODEL, prompt: [1, 2, 3, 4, 5, 6, 7, 8] });
@@ -148,4 +149,8 @@ async function compare(perSecond: number, seconds: number, rounds: number): Prom
 }
 
 if (argv[2] === "engines") await serveEngines();
-else await compare(Number(argv[2] ?? 200), Number(argv[3] ?? 8), Number(argv[4] ?? 5));
+else {
+  const perSecond = benchFigure("per second", argv[2] ?? 200, 1, 100_000);
+  const seconds = benchFigure("seconds", argv[3] ?? 8, 1, 3_600);
+  await compare(perSecond, seconds, benchFigure("rounds", argv[4] ?? 5, 1, 1_000));
+}

@@ -16,6 +16,7 @@ import { engineEntry } from "../src/engine/engine-entry.ts";
 import { EndpointFleet, type PickRequest } from "../src/picker/endpoint-fleet.ts";
 import { PromptLookup } from "../src/picker/prompt-lookup.ts";
 import { machine, MODEL } from "./picker-process.ts";
+import { benchFigure } from "../../../packages/core/bench/bench-figure.ts";
 
 const SEED = 20_261_130;
 const WARM_UP = 100;
@@ -26,9 +27,9 @@ const BLOCK_TOKENS = 16;
 /** Blocks of one event. */
 const RUN_BLOCKS = 64;
 
-const tokens = Number(argv[2] ?? 131_072);
-const endpoints = Number(argv[3] ?? 64);
-const perSecond = Number(argv[4] ?? 10);
+const tokens = benchFigure("tokens", argv[2] ?? 131_072, 1, 1_048_576);
+const endpoints = benchFigure("endpoints", argv[3] ?? 64, 1, 4_096);
+const perSecond = benchFigure("requests per second", argv[4] ?? 10, 1, 100_000);
 const random = new Prng(SEED);
 const ids = Array.from({ length: endpoints }, (_, i) => `engine-${i}`);
 const common = fresh();

@@ -20,6 +20,7 @@ import type { RankHeld } from "../src/query/match.ts";
 import { EndpointFleet, type PickRequest } from "../src/picker/endpoint-fleet.ts";
 import { ShardLookups } from "../src/picker/shard-lookups.ts";
 import { pickerShardsSection } from "../src/settings/picker-shards-settings.ts";
+import { benchFigure } from "../../../packages/core/bench/bench-figure.ts";
 
 const RUNS = 5;
 const AT_ONCE = 4;
@@ -30,7 +31,9 @@ const BLOCK_TOKENS = 16;
 const NAME_TOKENS = 256;
 /** Requests that an endpoint has under way. */
 const OPEN_PER_ENDPOINT = 4;
-const [tokens = 12_000, endpoints = 1000, rounds = 200] = argv.slice(2).map(Number);
+const tokens = benchFigure("tokens", argv[2] ?? 12_000, 1, 1_048_576);
+const endpoints = benchFigure("endpoints", argv[3] ?? 1_000, 1, 16_384);
+const rounds = benchFigure("rounds", argv[4] ?? 200, 1, 100_000);
 
 if (process.send === undefined) await measure();
 else await serve();

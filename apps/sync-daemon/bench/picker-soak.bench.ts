@@ -13,6 +13,7 @@ import { Prng } from "@kvsync/core";
 
 import { type Ending, framesOf, LoadClient, ready, sendAll } from "../src/picker/testing/load-client.ts";
 import { machine, MODEL, PickerDaemon } from "./picker-process.ts";
+import { benchFigure } from "../../../packages/core/bench/bench-figure.ts";
 
 const SEED = 20_261_130;
 const ENGINES = 16;
@@ -24,8 +25,8 @@ function endingOf(number: number): Ending {
   if (place === 0) return "reset";
   return place === 25 ? "leave" : "status";
 }
-const requests = Number(argv[2] ?? 100_000);
-const clients = Number(argv[3] ?? 64);
+const requests = benchFigure("requests", argv[2] ?? 100_000, 1, 100_000_000);
+const clients = benchFigure("clients", argv[3] ?? 64, 1, 10_000);
 
 const random = new Prng(SEED);
 const kinds = Array.from({ length: 64 }, () =>

@@ -24,6 +24,7 @@ import { freePort } from "@kvsync/engine-sim";
 
 import { framed } from "../src/picker/wire/ext-proc-codec.ts";
 import { referenceEncode } from "../src/picker/wire/testing/reference-codec.ts";
+import { benchFigure, benchFigures } from "../../../packages/core/bench/bench-figure.ts";
 
 const SEED = 20_261_130;
 const MAIN = fileURLToPath(new URL("../dist/main.js", import.meta.url));
@@ -46,19 +47,21 @@ if (argv[2] === "gateways") await gateways(argv.slice(3).map(Number));
 else await compare();
 
 async function compare(): Promise<void> {
-  const [listed = "1,2,4", seconds = "8", rounds = "3", connections = "16", open = "64"] = argv.slice(2);
-  const counts = listed.split(",").map(Number);
+  const counts = benchFigures("threads", argv[2] ?? "1,2,4", 1, 64);
+  const seconds = benchFigure("seconds", argv[3] ?? 8, 1, 3_600);
+  const rounds = benchFigure("rounds", argv[4] ?? 3, 1, 1_000);
+  const connections = benchFigure("connections", argv[5] ?? 16, 1, 10_000);
+  const open = benchFigure("requests open", argv[6] ?? 64, 1, 10_000);
   const [cpu] = cpus();
   console.log(
     `${cpus().length} × ${cpu?.model}, Node ${version}, load average ${loadavg()[0]?.toFixed(1)}, seed ${SEED}`,
   );
   console.log(
-    `node apps/sync-daemon/bench/picker-threads.bench.ts ${[listed, seconds, rounds, connections, open].join(" ")}`,
+    `node apps/sync-daemon/bench/picker-threads.bench.ts ${[counts, seconds, rounds, connections, open].join(" ")}`,
   );
   const found = new Map<number, number[][]>(counts.map((count) => [count, []]));
-  for (let round = 0; round < Number(rounds); round++)
-    for (const count of counts)
-      found.get(count)?.push(await run(count, [Number(seconds), Number(connections), Number(open)]));
+  for (let round = 0; round < rounds; round++)
+    for (const count of counts) found.get(count)?.push(await run(count, [seconds, connections, open]));
   console.log(
     "threads | requests/s | CPU of the picker's threads per request | of the whole daemon | busiest thread's share",
   );

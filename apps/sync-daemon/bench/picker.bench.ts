@@ -24,6 +24,7 @@ import {
   type ThreadTimes,
   threadTimes,
 } from "./picker-process.ts";
+import { benchFigure, benchFigures } from "../../../packages/core/bench/bench-figure.ts";
 
 const SEED = 20_261_130;
 const CLIENTS = 16;
@@ -35,8 +36,10 @@ const LOOKUPS = 1000;
 const PACES = [100, 400];
 const PACED_AT_ONCE = 4;
 const SELF = fileURLToPath(import.meta.url);
-const requests = Number(argv[2] ?? 4000);
-const fleets = (argv[3] ?? "16,100,1000").split(",").map(Number);
+const [, , mode, loadPort, loadPerSecond] = argv;
+const isLoad = mode === "load";
+const requests = isLoad ? 0 : benchFigure("requests", argv[2] ?? 4_000, 1, 10_000_000);
+const fleets = isLoad ? [] : benchFigures("engines", argv[3] ?? "16,100,1000", 1, 4_096);
 
 function median(values: readonly number[]): number {
   return quantile(values, 0.5);
@@ -170,7 +173,7 @@ function lookupLine(what: string, { p50, meanMs, daemon, own }: Lookups, quiet: 
   );
 }
 
-if (argv[2] === "load") await keepBusy(Number(argv[3]), Number(argv[4]));
+if (isLoad) await keepBusy(Number(loadPort), Number(loadPerSecond));
 console.log(`${machine()}, seed ${SEED}, ${requests} requests a round`);
 for (const engines of fleets) {
   const daemon = await PickerDaemon.start(engines);

@@ -12,8 +12,10 @@ import { EngineSources, type StatedEngine } from "../src/discovery/engine-source
 import { engineEntry } from "../src/engine/engine-entry.ts";
 import { EngineRegistry } from "../src/engine/engine-registry.ts";
 import { FleetShard } from "../src/engine/fleet-shard.ts";
+import { benchFigure } from "../../../packages/core/bench/bench-figure.ts";
 
-const [engineCount = 10_000, shardCount = 10] = process.argv.slice(2).map(Number);
+const engineCount = benchFigure("engines", process.argv[2] ?? 10_000, 1, 16_384);
+const shardCount = benchFigure("shards", process.argv[3] ?? 10, 1, 1_024);
 const ROUNDS = 9;
 
 function entry(n: number, incarnation: number): StatedEngine {

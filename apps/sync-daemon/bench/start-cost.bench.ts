@@ -13,12 +13,13 @@ import { join } from "node:path";
 import { argv, env, execPath } from "node:process";
 import { fileURLToPath } from "node:url";
 
+import { benchFigure } from "../../../packages/core/bench/bench-figure.ts";
 import { machine } from "./picker-process.ts";
 
 const OWN = fileURLToPath(new URL("../dist/main.js", import.meta.url));
 const other = argv[2];
 if (other === undefined) throw new Error("the first argument is the dist/main.js of another build");
-const pairs = Number(argv[3] ?? 15);
+const pairs = benchFigure("pairs", argv[3] ?? 15, 1, 10_000);
 
 interface Start {
   readonly cpuMs: number;

@@ -19,12 +19,14 @@ import type { ContextKey } from "../src/prefix-index/contract.ts";
 import { nameHigh, nameLow } from "../src/prefix-index/testing/fleet-world.ts";
 import type { PrefixIndex } from "../src/prefix-index/prefix-index.ts";
 import type { PrefixReader } from "../src/prefix-index/prefix-reader.ts";
+import { benchFigure } from "./bench-figure.ts";
 
-const [checkout, rounds = "12", blocks = "64"] = process.argv.slice(2);
+const checkout = process.argv[2] ?? "";
+const rounds = benchFigure("rounds", process.argv[3] ?? 12, 1, 10_000);
 /** Runs of a prompt, and of all: each but a prompt's first is stored behind its parent. */
 const PROMPT_RUNS = 8;
 const RUNS = 2_048;
-const RUN_BLOCKS = Number(blocks);
+const RUN_BLOCKS = benchFigure("blocks", process.argv[4] ?? 64, 1, 4_096);
 const BLOCK_SIZE = 16;
 /** `bigram` is what earlier versions have in place of `lookahead`. */
 const CONTEXT: ContextKey & { bigram: boolean } = {
@@ -144,7 +146,7 @@ for (const core of [resolve(import.meta.dirname, ".."), resolve(checkout, "packa
   restart(side);
   sides.push(side);
 }
-for (let round = 0; round < Number(rounds) + 1; round++) {
+for (let round = 0; round < rounds + 1; round++) {
   for (const side of sides) restart(side);
   for (const [name, kind, rank] of STEPS)
     for (let i = 0; i < RUNS; i++) {

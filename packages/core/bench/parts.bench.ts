@@ -150,7 +150,7 @@ function moves(rounds: number): void {
   );
 }
 
-const rounds = benchFigure("rounds", argv[2] ?? 15, 1);
+const rounds = benchFigure("rounds", argv[2] ?? 15, 1, 10_000);
 process.stdout.write(`Node ${version}, ${cpus().length} × ${cpus()[0]?.model ?? ""}\n`);
 memory();
 moves(rounds);

@@ -15,11 +15,12 @@
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import type * as Core from "@kvsync/core";
+import { benchFigure } from "./bench-figure.ts";
 
-const [otherDist = "", ownDist = resolve(import.meta.dirname, "../dist"), pairsText = "800"] =
-  process.argv.slice(2);
+const otherDist = process.argv[2] ?? "";
+const ownDist = process.argv[3] ?? resolve(import.meta.dirname, "../dist");
 if (otherDist === "") throw new Error("give the dist folder of the build to compare with");
-const PAIRS = Number(pairsText);
+const PAIRS = benchFigure("pairs", process.argv[4] ?? 800, 4, 1_000_000);
 const WARMING_PAIRS = PAIRS / 4;
 const BLOCK_SIZE = 16;
 const LOOKUP_BLOCKS = 8192;

@@ -27,7 +27,7 @@ import { PrefixIndex } from "../src/prefix-index/prefix-index.ts";
 import { PrefixReader } from "../src/prefix-index/prefix-reader.ts";
 import { nameHigh, nameLow } from "../src/prefix-index/testing/fleet-world.ts";
 import { Prng } from "../src/prng.ts";
-import { benchFigure } from "./bench-figure.ts";
+import { benchShare } from "./bench-figure.ts";
 import { CONTEXT, indexTarget, play, type Slice, slicesOf, type Target } from "./fleet-replay.ts";
 import {
   BLOCK_SIZE,
@@ -421,7 +421,7 @@ async function main(): Promise<void> {
     console.error(`--peers: ${unknown}: expected some of ${PEERS.join(", ")}`);
     process.exit(2);
   }
-  const sharings = options.sharing.split(",").map((each) => benchFigure("--sharing", each, 1));
+  const sharings = options.sharing.split(",").map((each) => benchShare("--sharing", each, 1, 128));
   const program = buildPeers();
   const folder = mkdtempSync(join(tmpdir(), "kvsync-peers-"));
   const cargo = execFileSync("cargo", ["--version"], { encoding: "utf8" }).trim();

@@ -17,7 +17,7 @@ import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { PrefixHasher } from "../src/prefix-index/prefix-hasher.ts";
 import { nameHigh, nameLow } from "../src/prefix-index/testing/fleet-world.ts";
-import { benchFigure } from "./bench-figure.ts";
+import { benchFigure, benchShare } from "./bench-figure.ts";
 import {
   type Build,
   CONTEXT,
@@ -54,6 +54,9 @@ const { values: options } = parseArgs({
     times: { type: "string", default: "1" },
   },
 });
+const SHARINGS = options.sharing.split(",").map((each) => benchShare("--sharing", each, 1, 128));
+const ROUNDS = benchFigure("--rounds", options.rounds, 1, 1_000);
+const TIMES = benchFigure("--times", options.times, 1, 1_000);
 const SEED = 20_261_201;
 const SLICE_EVENTS = 16_384;
 const LOOKUP_BLOCKS = 8_192;
@@ -381,13 +384,13 @@ async function benchTimes(): Promise<void> {
   const builds = await Promise.all(checkouts.map(loadBuild));
   const shape = options.quick ? { workers: 32, poolBlocks: 4_096 } : { workers: 128, poolBlocks: 16_384 };
   const only = (part: string): boolean => options.only === "" || options.only === part;
-  for (const sharing of options.sharing.split(",").map((each) => benchFigure("--sharing", each, 1))) {
+  for (const sharing of SHARINGS) {
     const workload = makeWorkload({ ...shape, sharing, seed: SEED });
     const times = new Times();
     // The first time is for the compilers.
     benchEvents(builds, makeWorkload({ workers: 16, poolBlocks: 4_096, sharing, seed: 1 }), new Times());
     let bytes: number[] = [];
-    for (let round = 0; round < benchFigure("--rounds", options.rounds, 1); round++) {
+    for (let round = 0; round < ROUNDS; round++) {
       if (only("events")) bytes = benchEvents(builds, workload, times);
       if (only("wire")) benchWire(builds, workload, times);
     }
@@ -402,9 +405,9 @@ async function benchTimes(): Promise<void> {
   times.print("Lookups, copy of the query included", "µs", 1);
 }
 
-if (options.work !== undefined) await work(options.work, options.against ?? own, Number(options.times));
+if (options.work !== undefined) await work(options.work, options.against ?? own, TIMES);
 else if (options.write !== undefined) {
-  const sharing = benchFigure("--sharing", options.sharing.split(",")[0], 1);
+  const [sharing] = SHARINGS;
   const workload = makeWorkload({ workers: 128, poolBlocks: 16_384, sharing, seed: SEED });
   writeFileSync(options.write, encodeWorkload(workload));
   console.log(`${options.write}: ${describe(workload)}`);

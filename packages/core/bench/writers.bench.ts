@@ -240,7 +240,7 @@ async function main(rounds: number): Promise<void> {
   await Promise.all(threads.map((thread) => thread.terminate()));
 }
 
-if (isMainThread) await main(benchFigure("rounds", argv[2] ?? 7, 1));
+if (isMainThread) await main(benchFigure("rounds", argv[2] ?? 7, 1, 10_000));
 else {
   const { shared, number } = workerData as { shared: SharedPrefixIndex; number: number };
   work(shared, number);

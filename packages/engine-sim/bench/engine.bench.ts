@@ -10,6 +10,7 @@
 import { cpus } from "node:os";
 import { encodeEventBatch, Prng } from "@kvsync/core";
 import { type EngineRequest, SimulatedEngine } from "@kvsync/engine-sim";
+import { benchFigure } from "../../core/bench/bench-figure.ts";
 
 const PROMPT_TOKENS = 12_000;
 const SHARED_TOKENS = 4_400;
@@ -17,7 +18,7 @@ const OUTPUT_TOKENS = 340;
 const SEED = 1;
 const ROUNDS = 5;
 
-const requestCount = Number(process.argv[2] ?? 2000);
+const requestCount = benchFigure("requests", process.argv[2] ?? 2_000, 1, 10_000_000);
 
 function requestsOf(count: number): EngineRequest[] {
   const random = new Prng(SEED);
