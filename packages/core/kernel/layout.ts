@@ -64,6 +64,8 @@ export const GROUPS_PER_RANK_MAX: u32 = 15;
 export const LOOKAHEAD_MAX: u32 = 32;
 /** What a lookup keeps of one group (match-groups.ts). */
 export const GROUP_STATE_BYTES: u32 = 24;
+/** Longest query whose groups are looked at by bits (group-columns.ts): 2 MiB for each reader. */
+export const COLUMN_BLOCKS_MAX: u32 = 65536;
 export const READERS_MAX: u32 = 128;
 export const READER_BYTES: usize = 64;
 /** Blocks whose slots are touched before they are written: their ids and lines stay in the first-level cache. */

@@ -30,10 +30,11 @@
  * block (Mamba with a finer prefix_match_unit). The last token of a prompt, which is always
  * computed, is left out too.
  */
-import { Context, GROUP_STATE_BYTES, groupOf, header, Header, HEADER, localRank, RANK_SLOTS_MAX, RankInContext, TIER_KINDS } from "./layout";
+import { COLUMN_BLOCKS_MAX, Context, GROUP_STATE_BYTES, groupOf, header, Header, HEADER, localRank, RANK_SLOTS_MAX, RankInContext, TIER_KINDS } from "./layout";
 import { SET_HEAD, setAt, kindsOf } from "./holder-set";
 import { LAST, RUN, WINDOW } from "./groups";
 import { groupRank } from "./context";
+import { allowByRule, allowUpTo, beginColumns, largestAllowed } from "./group-columns";
 import {
   beginLookup,
   beginRows,
@@ -49,6 +50,8 @@ import {
 
 /** Lookups of one query while the lists of groups change: they change when an engine starts or is cleared. */
 const ATTEMPTS_MAX: u32 = 4;
+/** Looks at segments for one rank before its groups are looked at by bits. */
+const LOOKS_MAX: u32 = 48;
 /** No local number. */
 const NOT_HERE: u32 = ~0;
 
@@ -73,10 +76,12 @@ export function matchGroups(reader: Reader, context: Context, count: u32): void 
   for (let attempt: u32 = 0; attempt < ATTEMPTS_MAX; attempt++) {
     const version = atomic.load<u32>(HEADER + offsetof<Header>("groupsVersion"));
     beginLookup(reader);
+    beginColumns(reader);
     const isLoose = hasLooseRanks(context);
-    const walked = walkAll(reader, context, count, isLoose);
+    reader.walked = walkAll(reader, context, count, isLoose);
+    reader.looksMax = reader.walked > COLUMN_BLOCKS_MAX ? ~0 : LOOKS_MAX;
     cutRows(reader, context);
-    if (isLoose) addLooseRows(reader, context, walked);
+    if (isLoose) addLooseRows(reader, context);
     const isSame = atomic.load<u32>(HEADER + offsetof<Header>("groupsVersion")) == version;
     if (isSame && (version & 1) == 0) return;
   }
@@ -129,6 +134,7 @@ function addSegment(reader: Reader, at: u32, set: usize): void {
   store<u32>(segment, at);
   store<u32>(segment, <u32>set, 4);
   reader.segmentCount++;
+  if (set != 0) reader.tiersSeen |= <u32>setAt(set).planes & TIER_KINDS;
 }
 
 // @ts-ignore: decorator
@@ -195,14 +201,14 @@ function mainLocal(context: Context, rankSlot: u32): u32 {
 }
 
 /** Rows of the ranks that have no main group. */
-function addLooseRows(reader: Reader, context: Context, walked: u32): void {
+function addLooseRows(reader: Reader, context: Context): void {
   const locals = context.localCount;
   for (let local: u32 = 0; local < locals && reader.rowCount < RANK_SLOTS_MAX; local++) {
     const slot = localRank(context, local).rankSlot;
     if (slot < RANK_SLOTS_MAX || groupOf(slot).rule == 0) continue;
     const owner = groupOf(slot).owner;
     if (groupOf(owner).kind != 0 || firstHere(context, owner) != slot) continue;
-    const usable = sink(reader, context, owner, walked);
+    const usable = sink(reader, context, owner, reader.walked);
     if (usable == 0) continue;
     const at = rowAt(reader, reader.rowCount);
     reader.rowCount++;
@@ -223,12 +229,16 @@ function firstHere(context: Context, owner: u32): u32 {
 
 /**
  * Writes matched blocks and their tiers, from what a holder has of them. Blocks that it does not have (before a window) count
- * at the tier of the next one that it has.
+ * at the tier of the next one that it has, and where it has none as on device.
  */
 function writeRow(reader: Reader, at: usize, local: u32, stride: u32, usable: u32): void {
   store<u32>(at, usable, 4);
   store<u64>(at, 0, 8);
   store<u64>(at, 0, 16);
+  if (reader.tiersSeen == 1) {
+    addBlocks(at, 0, usable);
+    return;
+  }
   let tier: u32 = 0;
   let isKnown = false;
   let unknown: u32 = 0;
@@ -263,17 +273,37 @@ function sink(reader: Reader, context: Context, rankSlot: u32, end: u32): u32 {
   const alignment = tokens / context.blockSize;
   if (alignment == 0 || alignment * context.blockSize != tokens) return 0;
   if (groupOf(rankSlot).kind != 0 && groupOf(rankSlot).blockSize % context.blockSize != 0) return 0;
+  reader.looks = 0;
   const count = readGroups(reader, context, rankSlot);
   if (count == NOT_HERE) return 0;
-  end -= end % alignment;
-  while (true) {
+  end = floorTo(end, alignment);
+  while (end > 0) {
+    if (reader.looks > reader.looksMax) return sinkByBits(reader, context, count, end, alignment);
     const before = end;
     for (let i: u32 = 0; i < count && end > 0; i++) {
-      end = limitOf(reader, context, stateAt(reader, i), end);
-      end -= end % alignment;
+      end = floorTo(limitOf(reader, context, stateAt(reader, i), end), alignment);
     }
-    if (end == before || end == 0) return end;
+    // With looks left, all have been answered to their end.
+    if (end == before && reader.looks <= reader.looksMax) break;
   }
+  return end;
+}
+
+/** The multiple of a size at or below `blocks`. Most sizes are 1: a division takes longer than a look. */
+// @ts-ignore: decorator
+@inline
+function floorTo(blocks: u32, size: u32): u32 {
+  return size == 1 ? blocks : blocks - (blocks % size);
+}
+
+/** As `sink`, for a rank whose groups change often along the query (group-columns.ts). */
+function sinkByBits(reader: Reader, context: Context, count: u32, end: u32, alignment: u32): u32 {
+  allowUpTo(reader, end);
+  for (let i: u32 = 0; i < count; i++) {
+    const state = stateAt(reader, i);
+    allowByRule(reader, state.local, state.rule, state.stride, state.need, context.blockSize, end);
+  }
+  return largestAllowed(reader, end, alignment);
 }
 
 // @ts-ignore: decorator
@@ -303,24 +333,34 @@ function readGroups(reader: Reader, context: Context, rankSlot: u32): u32 {
   return count;
 }
 
+// @ts-ignore: decorator
+@inline
+function hasLooks(reader: Reader): bool {
+  return reader.looks <= reader.looksMax;
+}
+
 /** Whether a group holds its block `index`. Quick when asked for one block after the other, downwards. */
 function holds(reader: Reader, state: GroupState, index: u32): bool {
   const block = (index + 1) * state.stride - 1;
   let segment = state.segment;
   while (segmentStart(reader, segment) > block) segment--;
+  reader.looks += 1 + state.segment - segment;
   state.segment = segment;
   return isHeld(segmentSet(reader, segment), state.local);
 }
 
-/** The largest end up to `end` that one group allows; in blocks of the context, and `end` is a multiple of the group's. */
+/**
+ * The largest end up to `end` that one group allows; in blocks of the context, and `end` is a multiple of the group's. Once no
+ * looks are left it is an end that is not below that one.
+ */
 function limitOf(reader: Reader, context: Context, state: GroupState, end: u32): u32 {
   const stride = state.stride;
   if (state.rule == RUN) return min(end, state.need);
-  const blocks = end / stride;
+  const blocks = stride == 1 ? end : end / stride;
   if (state.rule == WINDOW) return limitOfWindow(reader, state, blocks) * stride;
   if (state.rule == LAST) {
     let last = blocks;
-    while (last > 0 && !holds(reader, state, last - 1)) last = below(reader, state, last - 1);
+    while (last > 0 && hasLooks(reader) && !holds(reader, state, last - 1)) last = below(reader, state, last - 1);
     return last * stride;
   }
   return limitOfChunk(reader, context, state, blocks) * stride;
@@ -328,13 +368,14 @@ function limitOf(reader: Reader, context: Context, state: GroupState, end: u32):
 
 /** The first block of the group in the segment last looked at, up to `index`: all from there on are held alike. */
 function below(reader: Reader, state: GroupState, index: u32): u32 {
-  return min(index, segmentStart(reader, state.segment) / state.stride);
+  const start = segmentStart(reader, state.segment);
+  return min(index, state.stride == 1 ? start : start / state.stride);
 }
 
 function limitOfWindow(reader: Reader, state: GroupState, blocks: u32): u32 {
   let low = min(state.low, blocks);
   const bottom = blocks > state.need ? blocks - state.need : 0;
-  while (low > bottom) {
+  while (low > bottom && hasLooks(reader)) {
     const isThere = holds(reader, state, low - 1);
     low = below(reader, state, low - 1);
     if (!isThere) {
@@ -353,7 +394,7 @@ function limitOfChunk(reader: Reader, context: Context, state: GroupState, block
   state.segment = segmentOf(reader, blocks * state.stride - 1);
   // Downwards, since that is how segments are walked: the first that is missing is the last one seen.
   let missing = blocks;
-  for (let index = blocks; index > start; ) {
+  for (let index = blocks; index > start && hasLooks(reader); ) {
     const isThere = holds(reader, state, index - 1);
     index = max(start, below(reader, state, index - 1));
     if (!isThere) missing = index;
@@ -365,7 +406,8 @@ function limitOfChunk(reader: Reader, context: Context, state: GroupState, block
 function runLength(reader: Reader, state: GroupState): u32 {
   const stride = state.stride;
   let end: u32 = 0;
-  for (let segment: u32 = 0; segment < reader.segmentCount; segment++) {
+  for (let segment: u32 = 0; segment < reader.segmentCount && hasLooks(reader); segment++) {
+    reader.looks++;
     const next = segment + 1 < reader.segmentCount ? segmentStart(reader, segment + 1) : ~0;
     // The group's blocks whose last block lies in this segment.
     if (end + stride > next) continue;

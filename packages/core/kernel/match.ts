@@ -31,6 +31,7 @@ import { chunkIn, PREFIX_COLUMN, prefixAddress, setAddress, touchRun } from "./a
 import { idFind, mixKey } from "./id-table";
 import { planeWord, SET_HEAD, setAt } from "./holder-set";
 import { allocateScratch, releaseScratch } from "./heap";
+import { columnBytes } from "./group-columns";
 
 export const ROW_WORDS: u32 = 7;
 const WORDS_MAX: u32 = HOLDER_SLOTS_MAX / 64;
@@ -69,6 +70,13 @@ export class Reader {
   segmentCount: u32;
   /** State of the groups of the rank at hand. */
   groupStates: usize;
+  /** The tiers that were seen, as bits of kinds. */
+  tiersSeen: u32;
+  /** Looks at segments for the rank at hand, and how many there may be before its groups are looked at by bits. */
+  looks: u32;
+  looksMax: u32;
+  /** What group-columns.ts works in. */
+  columns: usize;
 }
 
 /** Makes a reader for queries of up to `blocks` blocks; 0 when no line is free. Under the writers' lock. */
@@ -85,6 +93,7 @@ export function readerMake(blocks: u32): usize {
   reader.hashes = allocateScratch(8 * blocks);
   reader.segments = allocateScratch(8 * (blocks + 1));
   reader.groupStates = allocateScratch(GROUP_STATE_BYTES * GROUPS_PER_RANK_MAX);
+  reader.columns = allocateScratch(columnBytes(blocks));
   return at;
 }
 
@@ -97,6 +106,7 @@ export function readerFree(reader: Reader): void {
   releaseScratch(reader.hashes);
   releaseScratch(reader.segments);
   releaseScratch(reader.groupStates);
+  releaseScratch(reader.columns);
   releaseScratch(changetype<usize>(reader));
 }
 
@@ -110,6 +120,7 @@ export function beginLookup(reader: Reader): void {
   reader.walked = 0;
   reader.guess = 0;
   reader.segmentCount = 0;
+  reader.tiersSeen = 0;
 }
 
 /** Walks on to block `end` of the query. False when it ends before. */
