@@ -30,7 +30,7 @@ const HAS_PROGRAMS = ["prometheus", "prometheus-alertmanager"].every(
   (program) => spawnSync(program, ["--version"]).status === 0,
 );
 
-/** What kube-state-metrics, cAdvisor and node-exporter say of a replica that is well. */
+/** What kube-state-metrics, the kubelet, its cAdvisor and node-exporter say of a replica that is well. */
 const PLATFORM = `
 kube_pod_status_phase{namespace="kvsync",pod="kvsync-daemon-0",phase="Running"} 1
 kube_pod_status_phase{namespace="kvsync",pod="kvsync-daemon-0",phase="Pending"} PENDING
@@ -41,6 +41,10 @@ kube_deployment_status_replicas_available{namespace="kvsync",deployment="kvsync-
 kube_horizontalpodautoscaler_spec_max_replicas{namespace="kvsync",horizontalpodautoscaler="kvsync-daemon"} 4
 kube_horizontalpodautoscaler_status_current_replicas{namespace="kvsync",horizontalpodautoscaler="kvsync-daemon"} 1
 container_cpu_usage_seconds_total{namespace="kvsync",pod="kvsync-daemon-0",container="daemon"} 12
+container_fs_reads_bytes_total{namespace="kvsync",pod="kvsync-daemon-0",container="daemon",device="/dev/vda"} 4096
+container_fs_writes_bytes_total{namespace="kvsync",pod="kvsync-daemon-0",container="daemon",device="/dev/vda"} 8192
+kubelet_volume_stats_available_bytes{namespace="kvsync",persistentvolumeclaim="state-kvsync-daemon-0"} 2e9
+kubelet_volume_stats_capacity_bytes{namespace="kvsync",persistentvolumeclaim="state-kvsync-daemon-0"} 5e9
 node_filesystem_avail_bytes{device="/dev/vda1",fstype="ext4",mountpoint="/"} 5e9
 node_filesystem_size_bytes{device="/dev/vda1",fstype="ext4",mountpoint="/"} 1e10
 `;

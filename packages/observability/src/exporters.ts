@@ -1,7 +1,7 @@
 /**
  * Families of other exporters that rules and dashboards read, as those exporters document them. The
  * exporters are Prometheus itself, our process (prom-client's default metrics), Alertmanager,
- * kube-state-metrics, cAdvisor and node-exporter.
+ * kube-state-metrics, the kubelet with its cAdvisor, and node-exporter.
  */
 
 import { external } from "./external.ts";
@@ -12,6 +12,8 @@ const POD_NAME = { maxValues: 10_000 } as const;
 const PROMETHEUS = "Prometheus";
 const PROCESS = "prom-client default metrics (our own process)";
 const KUBE_STATE = "kube-state-metrics";
+const KUBELET = "kubelet";
+const CADVISOR = "cAdvisor (kubelet)";
 
 /** Exporters whose series carry the application's own `job` and `instance`. */
 export const TARGET_EXPORTERS: ReadonlySet<string> = new Set([PROMETHEUS, PROCESS]);
@@ -251,8 +253,50 @@ export const CLUSTER_METRICS = {
     name: "container_cpu_usage_seconds_total",
     unit: "seconds",
     labels: { namespace: NAMESPACE, pod: POD_NAME, container: { maxValues: 1000 } },
-    exporter: "cAdvisor (kubelet)",
+    exporter: CADVISOR,
     help: "CPU time of each container.",
+  }),
+  containerReads: external({
+    kind: "counter",
+    name: "container_fs_reads_bytes_total",
+    unit: "bytes",
+    labels: {
+      namespace: NAMESPACE,
+      pod: POD_NAME,
+      container: { maxValues: 1000 },
+      device: { maxValues: 100 },
+    },
+    exporter: CADVISOR,
+    help: "Bytes that each container read from block devices; network file systems are not counted.",
+  }),
+  containerWrites: external({
+    kind: "counter",
+    name: "container_fs_writes_bytes_total",
+    unit: "bytes",
+    labels: {
+      namespace: NAMESPACE,
+      pod: POD_NAME,
+      container: { maxValues: 1000 },
+      device: { maxValues: 100 },
+    },
+    exporter: CADVISOR,
+    help: "Bytes that each container wrote to block devices; under version 1 of cgroups only writes past the page cache.",
+  }),
+  volumeAvailable: external({
+    kind: "gauge",
+    name: "kubelet_volume_stats_available_bytes",
+    unit: "bytes",
+    labels: { namespace: NAMESPACE, persistentvolumeclaim: { maxValues: 10_000 } },
+    exporter: KUBELET,
+    help: "Bytes of a claim's volume that can still be written.",
+  }),
+  volumeCapacity: external({
+    kind: "gauge",
+    name: "kubelet_volume_stats_capacity_bytes",
+    unit: "bytes",
+    labels: { namespace: NAMESPACE, persistentvolumeclaim: { maxValues: 10_000 } },
+    exporter: KUBELET,
+    help: "Size of a claim's volume.",
   }),
   filesystemAvailable: external({
     kind: "gauge",
@@ -271,3 +315,9 @@ export const CLUSTER_METRICS = {
     help: "Size of a file system.",
   }),
 };
+
+/** Pages of a node's kubelet: the scrape job of each, and the exporter whose families it has. */
+export const KUBELET_PAGES = [
+  { job: "kubelet", path: "/metrics", exporter: KUBELET },
+  { job: "cadvisor", path: "/metrics/cadvisor", exporter: CADVISOR },
+] as const;

@@ -108,7 +108,7 @@ function gaugeValue(family: Family, labels: Readonly<Record<string, string>>, in
     case "seconds":
       return (0.002 + 0.01 * share) * wave(text, instant);
     case "bytes":
-      return (0.5 + share) * 2 ** 30 * wave(text, instant);
+      return bytesOf(name) * (0.5 + share) * wave(text, instant);
     case "percent":
       return 40 + 20 * share;
     case "timestamp":
@@ -116,6 +116,11 @@ function gaugeValue(family: Family, labels: Readonly<Record<string, string>>, in
     case "none":
       return plainGauge(family, labels, Math.round((8 + 40 * share) * wave(name, instant / 4)));
   }
+}
+
+/** A part is smaller than its whole, so that their ratio is a share. */
+function bytesOf(name: string): number {
+  return /_(?:avail|available|free|used)(?:_|$)/.test(name) ? 2 ** 30 / 3 : 2 ** 30;
 }
 
 /** Flags are up, states are the first, and what is in trouble is none. */

@@ -50,7 +50,7 @@ const KNOWLEDGE: Partial<Knowledge> = {
   ]),
   crowded: new Set(["pod", "endpoint"]),
   uncrowded: new Map(
-    [60, 61, 64].map((id) => [`kvsync-service#${id}`, "pods of ours alone, as many as replicas"]),
+    [60, 61, 64, 69].map((id) => [`kvsync-service#${id}`, "pods of ours alone, as many as replicas"]),
   ),
   namedValues: {
     component: Object.keys(TEAM_OF),
@@ -61,6 +61,7 @@ const KNOWLEDGE: Partial<Knowledge> = {
     deployment: ["kvsync-daemon"],
     statefulset: ["kvsync-daemon"],
     horizontalpodautoscaler: ["kvsync-daemon"],
+    persistentvolumeclaim: ["state-kvsync-daemon-0"],
   },
   stateNames: STATE_NAMES,
   valueWords: VALUE_WORDS,

@@ -9,6 +9,7 @@
 import { stringify } from "yaml";
 
 import { LABEL_VALUE_BYTES_MAX } from "../definition.ts";
+import { KUBELET_PAGES } from "../exporters.ts";
 import { type Project, ruleFileName } from "../project.ts";
 import { PORTS } from "../stack/stack.ts";
 import type { Alert } from "./alert.ts";
@@ -136,7 +137,7 @@ export function prometheusConfiguration(project: Project): string {
 
 /**
  * The configuration for a cluster without an operator: the application's pods, the exporters that the rules read, and each node's
- * kubelet, which has the CPU time of containers.
+ * kubelet: it has the space of volumes, and the CPU time and the disk traffic of containers.
  *
  * @param project - whose.
  * @returns the configuration file.
@@ -150,7 +151,6 @@ export function clusterPrometheusConfiguration(project: Project): string {
     honor_labels: true,
     static_configs: [{ targets: [`${job}:${port}`] }],
   });
-  const account = "/var/run/secrets/kubernetes.io/serviceaccount";
   return generatedYaml(project, {
     ...rest,
     scrape_configs: [
@@ -169,25 +169,34 @@ export function clusterPrometheusConfiguration(project: Project): string {
           { source_labels: ["__meta_kubernetes_pod_node_name"], target_label: "instance" },
         ],
       },
-      {
-        job_name: "kubelet",
-        scheme: "https",
-        metrics_path: "/metrics/cadvisor",
-        authorization: { credentials_file: `${account}/token` },
-        // Kubelets sign their own certificates unless a cluster is set up otherwise.
-        tls_config: { ca_file: `${account}/ca.crt`, insecure_skip_verify: true },
-        kubernetes_sd_configs: [{ role: "node" }],
-        relabel_configs: [{ source_labels: ["__meta_kubernetes_node_name"], target_label: "instance" }],
-        // A node has tens of thousands of other series.
-        metric_relabel_configs: [
-          {
-            source_labels: ["__name__"],
-            regex: "container_cpu_usage_seconds_total|container_memory_working_set_bytes",
-            action: "keep",
-          },
-        ],
-      },
+      ...kubeletJobs(project),
     ],
+  });
+}
+
+const ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+function kubeletJobs({ externalFamilies }: Project): readonly object[] {
+  return KUBELET_PAGES.map((page) => {
+    const families = externalFamilies.filter(({ exporter }) => exporter === page.exporter);
+    return {
+      job_name: page.job,
+      scheme: "https",
+      metrics_path: page.path,
+      authorization: { credentials_file: `${ACCOUNT}/token` },
+      // Kubelets sign their own certificates unless a cluster is set up otherwise.
+      tls_config: { ca_file: `${ACCOUNT}/ca.crt`, insecure_skip_verify: true },
+      kubernetes_sd_configs: [{ role: "node" }],
+      relabel_configs: [{ source_labels: ["__meta_kubernetes_node_name"], target_label: "instance" }],
+      // A node has tens of thousands of other series.
+      metric_relabel_configs: [
+        {
+          source_labels: ["__name__"],
+          regex: families.map(({ name }) => name).join("|"),
+          action: "keep",
+        },
+      ],
+    };
   });
 }
 

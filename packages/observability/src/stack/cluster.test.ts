@@ -1,18 +1,22 @@
 /** The stack for a cluster without an operator: names that fit each other (C1 to C3), hardened containers (K1 of workload.ts), kustomize. */
-import { spawnSync } from "node:child_process";
+import { execFile, spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 
 import { expect, test } from "vitest";
 import { parse, parseAllDocuments, stringify } from "yaml";
 
+import { CLUSTER_METRICS, KUBELET_PAGES } from "../exporters.ts";
 import { KVSYNC } from "../kvsync/project.ts";
 import { render } from "../render.ts";
 import { MONITORING, SECRETS, TRACING } from "./cluster.ts";
 import { CLUSTER_IMAGES, IMAGES, PORTS, RETENTION } from "./stack.ts";
 import { programObjects } from "./workload.ts";
+
+const runFile = promisify(execFile);
 
 const FOLDER = "infra/kubernetes/monitoring";
 const OUTPUT_BYTES_MAX = 64 * 1024 * 1024;
@@ -53,6 +57,13 @@ interface Manifest {
   readonly metadata: { readonly name: string; readonly namespace: string; readonly labels: object };
   readonly data: Readonly<Record<string, string>>;
   readonly spec: Spec;
+  /** Of a role. */
+  readonly rules?: readonly object[];
+}
+interface ScrapeJob {
+  readonly job_name: string;
+  readonly metrics_path?: string;
+  readonly metric_relabel_configs?: readonly { readonly regex: string }[];
 }
 
 const files = render(KVSYNC);
@@ -189,6 +200,46 @@ test("what Prometheus scrapes and Grafana asks may connect", () => {
   );
 });
 
+test("each family of a cluster's exporters that rules and dashboards read is kept by a scrape job, or its program runs", () => {
+  const map = of("ConfigMap").find(({ metadata }) => metadata.name === "prometheus");
+  const { scrape_configs: jobs } = parse(map?.data["prometheus.yaml"] ?? "") as {
+    readonly scrape_configs: readonly ScrapeJob[];
+  };
+  const pages = jobs.filter(({ metric_relabel_configs: kept = [] }) => kept.length > 0);
+  const kept = pages.flatMap(({ metric_relabel_configs: [first] = [] }) => first?.regex.split("|") ?? []);
+  const families = Object.values<{ readonly name: string; readonly exporter: string }>(CLUSTER_METRICS);
+  const namesOf = (exporter: string): readonly string[] =>
+    families.filter((family) => family.exporter === exporter).map(({ name }) => name);
+  const pageExporters = KUBELET_PAGES.map(({ exporter }): string => exporter);
+  const ofPages = pageExporters.flatMap(namesOf);
+  expect(pages.map(({ job_name: job, metrics_path: path }) => [job, path])).toEqual([
+    ["kubelet", "/metrics"],
+    ["cadvisor", "/metrics/cadvisor"],
+  ]);
+  expect(ofPages.length).toBeGreaterThan(4);
+  expect(kept.toSorted()).toEqual(ofPages.toSorted());
+  const programs = new Set(workloads.map(({ metadata }) => metadata.name));
+  for (const { exporter } of families)
+    if (!pageExporters.includes(exporter)) expect(programs).toContain(exporter);
+  // kube-state-metrics asks for the kinds of objects that it is told, and names its families after them.
+  const listed = resourcesOf("kube-state-metrics");
+  for (const name of namesOf("kube-state-metrics")) expect(listed).toContain(`${name.split("_")[1] ?? ""}s`);
+});
+
+function resourcesOf(program: string): readonly string[] {
+  const { spec } = workloads.find(({ metadata }) => metadata.name === program) ?? {};
+  const [argument = ""] = spec?.template.spec.containers[0].args ?? [];
+  return argument.replace("--resources=", "").split(",");
+}
+
+test("Prometheus may read the pages of a node's kubelet", () => {
+  const role = manifests.find(
+    ({ kind, metadata }) => kind === "ClusterRole" && metadata.name.endsWith("-prometheus"),
+  );
+  // The kubelet asks the API server for "nodes/metrics" on both of its pages.
+  expect(role?.rules).toContainEqual({ apiGroups: [""], resources: ["nodes/metrics"], verbs: ["get"] });
+});
+
 test("the daemon's policy lets Prometheus in by the label that the namespace carries", () => {
   const [monitoring, tracing] = of("Namespace");
   expect([monitoring?.metadata.name, tracing?.metadata.name]).toEqual([MONITORING, TRACING]);
@@ -222,7 +273,7 @@ test("a program without files has no ConfigMap, and one without a claim is a Dep
 
 test.skipIf(!HAS_PROMTOOL && process.env["CI"] === undefined)(
   "promtool (Debian package prometheus) takes the configuration, and nodes are known by their names",
-  () => {
+  async () => {
     const map = of("ConfigMap").find(({ metadata }) => metadata.name === "prometheus");
     const config = parse(map?.data["prometheus.yaml"] ?? "") as {
       scrape_configs: ({ job_name: string } & Record<string, unknown>)[];
@@ -252,13 +303,15 @@ test.skipIf(!HAS_PROMTOOL && process.env["CI"] === undefined)(
         encoding: "utf8",
       });
       expect([check.status, check.stderr]).toEqual([0, ""]);
-      const scraped = (job: string): string =>
-        spawnSync("promtool", ["check", "service-discovery", "--timeout=5s", "prometheus.yaml", job], {
-          cwd: folder,
-          encoding: "utf8",
-        }).stdout;
-      for (const job of ["node-exporter", "kubelet", "log-collector"])
-        expect(scraped(job)).toMatch(/"instance": "n1"/);
+      // Each waits for its timeout, so they wait together.
+      const scraped = await Promise.all(
+        ["node-exporter", "kubelet", "cadvisor", "log-collector"].map((job) =>
+          runFile("promtool", ["check", "service-discovery", "--timeout=5s", "prometheus.yaml", job], {
+            cwd: folder,
+          }),
+        ),
+      );
+      for (const { stdout } of scraped) expect(stdout).toMatch(/"instance": "n1"/);
     } finally {
       rmSync(folder, { recursive: true });
     }

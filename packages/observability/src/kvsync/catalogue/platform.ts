@@ -11,6 +11,9 @@ import {
 /** Pods, containers, deployments and autoscalers of ours are known by this prefix. */
 export const OF_KVSYNC = { pattern: "kvsync-.+" } as const;
 
+/** Claims of ours: one of a StatefulSet has the volume's name in front. */
+export const CLAIM_OF_KVSYNC = { pattern: "(.+-)?kvsync-.+" } as const;
+
 /** Everything external, as one list. */
 export const EXTERNAL_CATALOGUE: readonly ExternalDefinition[] = [
   PROMETHEUS_METRICS,

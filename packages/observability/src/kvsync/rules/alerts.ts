@@ -49,6 +49,7 @@ import { POD_DOWN } from "./alerts/platform/pod-down.ts";
 import { POD_RESTARTING_TOO_OFTEN } from "./alerts/platform/pod-restarting-too-often.ts";
 import { STATEFUL_SET_REPLICA_MISMATCH } from "./alerts/platform/stateful-set-replica-mismatch.ts";
 import { SYNC_DAEMON_ABSENT } from "./alerts/platform/sync-daemon-absent.ts";
+import { VOLUME_SPACE_LOW } from "./alerts/platform/volume-space-low.ts";
 import { CALLERS_REFUSED } from "./alerts/security/callers-refused.ts";
 import { SECURITY_FILE_REFUSED } from "./alerts/security/security-file-refused.ts";
 import { TLS_CERTIFICATE_EXPIRING } from "./alerts/security/tls-certificate-expiring.ts";
@@ -154,6 +155,7 @@ const GROUPS: readonly AlertGroup<Component>[] = [
       SYNC_DAEMON_ABSENT,
       HIGH_CPU_USAGE,
       DISK_SPACE_LOW,
+      VOLUME_SPACE_LOW,
       POD_DOWN,
       POD_RESTARTING_TOO_OFTEN,
       DEPLOYMENT_REPLICA_MISMATCH,

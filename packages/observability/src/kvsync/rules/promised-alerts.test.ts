@@ -53,6 +53,7 @@ const PROMISED = [
   ["PropagationLag", "> 1", "5m", "warning"],
   ["HighCPUUsage", "> 0.8", "10m", "warning"],
   ["DiskSpaceLow", "< 0.1", "5m", "warning"],
+  ["VolumeSpaceLow", "< 0.1", "5m", "warning"],
   ["PodDown", "> 0", "2m", "critical"],
   ["PodRestartingTooOften", "> 0.1", "5m", "warning"],
   ["DeploymentReplicaMismatch", "> 0", "10m", "warning"],

@@ -47,6 +47,8 @@ export const THRESHOLDS = {
   /** Engines and daemon share a data centre; a second is queueing or a clock that is off. */
   propagationSeconds: 1,
   diskFreeRatio: 0.1,
+  /** Of a claim's volume. One that has room for three snapshots has a third free between two of them. */
+  volumeFreeRatio: 0.1,
   /** Ten of the default interval: older than this, an engine's history may no longer reach back to it. */
   snapshotAgeSeconds: 600,
   /** A caller with an old token tries again and again; a single mistake by hand does not count. */

@@ -1,12 +1,15 @@
 /** Row of the dashboard "KV sync service and system": Platform (other exporters; empty where they are not scraped). */
 
 import { ALERTMANAGER_METRICS, CLUSTER_METRICS, REAL_DISKS } from "../../../exporters.ts";
-import { OF_KVSYNC } from "../../catalogue/platform.ts";
+import { CLAIM_OF_KVSYNC, OF_KVSYNC } from "../../catalogue/platform.ts";
 import { equals, max, ratio, sum } from "../../../promql/operators.ts";
 import { increase, rate, value } from "../../../promql/series.ts";
 import { THRESHOLDS } from "../../rules/thresholds.ts";
 import { query, row, timeseries } from "../../../dashboards/panel.ts";
 import { RATE } from "../scope.ts";
+
+/** A series without a container has the sum of the pod. */
+const CONTAINERS = { pod: OF_KVSYNC, container: { not: "" } } as const;
 
 /** The row with its panels. */
 export const PLATFORM = row({
@@ -182,6 +185,50 @@ export const PLATFORM = row({
         query(
           sum(rate(ALERTMANAGER_METRICS.notificationsFailed, RATE), ["integration"]),
           (label) => `${label("integration")} failed`,
+        ),
+      ],
+    }),
+    volumes: timeseries({
+      id: 68,
+      title: "Volume space free",
+      shows: "Share of the volume of each claim of kvsync that is free, from the kubelet.",
+      normal:
+        "A third with room for three snapshots. The panel is empty where no claim is mounted, or the kubelet is not scraped.",
+      width: 12,
+      height: 8,
+      queries: [
+        query(
+          ratio(
+            max(value(CLUSTER_METRICS.volumeAvailable, { persistentvolumeclaim: CLAIM_OF_KVSYNC }), [
+              "namespace",
+              "persistentvolumeclaim",
+            ]),
+            max(value(CLUSTER_METRICS.volumeCapacity, { persistentvolumeclaim: CLAIM_OF_KVSYNC }), [
+              "namespace",
+              "persistentvolumeclaim",
+            ]),
+          ),
+          (label) => [label("namespace"), label("persistentvolumeclaim")].join(" "),
+        ),
+      ],
+      levels: { warning: THRESHOLDS.volumeFreeRatio, bad: "below" },
+    }),
+    diskTraffic: timeseries({
+      id: 69,
+      title: "Disk traffic",
+      shows:
+        "Bytes per second that kvsync's pods read from block devices and wrote to them, from cAdvisor. Network file systems are not counted.",
+      normal: "Reads at a start, and the size of a snapshot written once per interval.",
+      width: 12,
+      height: 8,
+      queries: [
+        query(
+          sum(rate(CLUSTER_METRICS.containerReads, RATE, CONTAINERS), ["namespace", "pod"]),
+          (label) => `${label("namespace")} ${label("pod")} read`,
+        ),
+        query(
+          sum(rate(CLUSTER_METRICS.containerWrites, RATE, CONTAINERS), ["namespace", "pod"]),
+          (label) => `${label("namespace")} ${label("pod")} written`,
         ),
       ],
     }),
