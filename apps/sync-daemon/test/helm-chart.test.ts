@@ -238,7 +238,9 @@ describe.skipIf(!HAS_PROGRAMS && process.env["CI"] === undefined)(
         }, whole);
         folder[path.at(-1) ?? ""] = initial;
       }
-      // Without tokens on loopback, as the defaults are; Helm drops a key whose value is null.
+      // The defaults have no tokens on loopback, which no probe of a pod reaches. Helm drops a key whose value is null.
+      Object.assign(whole["http"] as Tree, { host: "0.0.0.0" });
+      Object.assign(whole["security"] as Tree, { trust_every_caller_on_the_network: true });
       const settings = settingsOf(chart({ config: whole, tokens: { existingSecret: "" } }));
       expect(settings).toEqual(readSettings(["--config", fileWith(whole)], {}).settings);
     });
@@ -254,6 +256,9 @@ describe.skipIf(!HAS_PROGRAMS && process.env["CI"] === undefined)(
       ["image.digest", { image: { digest: "sha256:short" } }],
       ["resources", { resources: { limits: { memory: "4 GiB" } } }],
       ["serviceMonitor.interval", { serviceMonitor: { interval: "15 s" } }],
+      ["serviceMonitor.interval", { serviceMonitor: { interval: "2m" } }],
+      ["serviceMonitor.interval", { serviceMonitor: { interval: "0s" } }],
+      ["serviceMonitor.tokenSecret.key", { serviceMonitor: { tokenSecret: { name: "a", key: "" } } }],
       ["replicaCount", { replicaCount: 3 }],
       ["networkPolicy.engines.0", { networkPolicy: { engines: [{ matchLabls: { app: "vllm" } }] } }],
       [
@@ -295,6 +300,30 @@ describe.skipIf(!HAS_PROGRAMS && process.env["CI"] === undefined)(
         "kvsync",
       ],
       [/ingress\.hosts is empty/, { ingress: { enabled: true } }, "kvsync"],
+      [
+        /minReplicas 5 is above autoscaling\.maxReplicas 2/,
+        { autoscaling: { minReplicas: 5, maxReplicas: 2 } },
+        "kvsync",
+      ],
+      [/config\.http\.host ::1 can be reached inside/, { config: { http: { host: "::1" } } }, "kvsync"],
+      [/config\.http\.host 127\.0\.0\.1/, { config: { http: { host: "127.0.0.1" } } }, "kvsync"],
+      [/config\.http\.port is 0/, { config: { http: { port: 0 } } }, "kvsync"],
+      [
+        /config\.picker\.health_port is 0/,
+        { picker: { enabled: true }, config: { picker: { health_port: 0 } } },
+        "kvsync",
+      ],
+      [/tokens\.existingSecret is empty/, { tokens: { existingSecret: "" } }, "kvsync"],
+      [
+        /config\.snapshot\.directory \/data is on the container's root/,
+        { config: { snapshot: { directory: "/data" } } },
+        "kvsync",
+      ],
+      [
+        /config\.discovery\.state_directory \/var\/lib\/kvsync-2/,
+        { config: { discovery: { state_directory: "/var/lib/kvsync-2" } } },
+        "kvsync",
+      ],
       [/autoscaling\.enabled: false/, { shards: { enabled: true, seedSecret: "s" } }, "kvsync"],
       [
         /config\.shard and shards\.enabled exclude each other/,
@@ -329,6 +358,34 @@ describe.skipIf(!HAS_PROGRAMS && process.env["CI"] === undefined)(
     ];
     test.each(CONTRADICTORY)("values that contradict each other are refused: %s", (said, values, release) => {
       expect(refusal(values, release)).toMatch(said);
+    });
+
+    test.each([
+      [
+        "a folder of its own mount",
+        {
+          config: { snapshot: { directory: "/data/snapshots" } },
+          extraVolumeMounts: [{ name: "data", mountPath: "/data/" }],
+          extraVolumes: [{ name: "data", emptyDir: {} }],
+        },
+      ],
+      [
+        "callers that a proxy authenticates",
+        {
+          tokens: { existingSecret: "" },
+          config: { security: { trust_every_caller_on_the_network: true } },
+        },
+      ],
+      [
+        "tokens by the environment",
+        {
+          tokens: { existingSecret: "" },
+          extraEnv: [{ name: "KVSYNC_SECURITY_TOKENS_FILE", value: "/a" }],
+        },
+      ],
+      ["as many replicas as there may be", { autoscaling: { minReplicas: 3, maxReplicas: 3 } }],
+    ])("values that only look as if they contradict each other are taken: %s", (_, values) => {
+      expect(chart(values).length).toBeGreaterThan(3);
     });
 
     test.each(readdirSync(join(CHART, "ci")))(

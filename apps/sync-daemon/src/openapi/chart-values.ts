@@ -116,8 +116,9 @@ const CHART_VALUES = z
       .strictObject({
         enabled: flag,
         labels,
-        interval: z.string().regex(/^\d+(?:ms|s|m)$/),
-        tokenSecret: z.strictObject({ name, key: text }).partial(),
+        // The look-backs of rules and dashboards hold four scrapes, up to one a minute.
+        interval: z.string().regex(/^(?:[1-9]|[1-5]\d|60)s$|^1m$/),
+        tokenSecret: z.strictObject({ name, key: text.min(1) }).partial(),
         tlsConfig,
       })
       .partial(),

@@ -128,6 +128,51 @@ kvsync.io/shards: {{ .count | quote }}
 {{- if and .Values.tls.existingSecret .Values.serviceMonitor.enabled (not .Values.serviceMonitor.tlsConfig) -}}
 {{- fail "tls.existingSecret is set and serviceMonitor.tlsConfig is empty; expected the authority that Prometheus verifies the certificate with, such as { ca: { secret: { name: …, key: ca.crt } }, serverName: … }" -}}
 {{- end -}}
+{{- with .Values.autoscaling -}}
+{{- if and .enabled (gt (int .minReplicas) (int .maxReplicas)) -}}
+{{- fail (printf "autoscaling.minReplicas %d is above autoscaling.maxReplicas %d, and the API server refuses that; expected at most as many" (int .minReplicas) (int .maxReplicas)) -}}
+{{- end -}}
+{{- end -}}
+{{- include "kvsync.reachChecks" . -}}
+{{- include "kvsync.folderChecks" . -}}
+{{- end -}}
+
+{{/* Refuses settings with which nothing reaches the daemon, or the daemon does not start. */}}
+{{- define "kvsync.reachChecks" -}}
+{{- $config := .Values.config -}}
+{{- $host := dig "http" "host" "" $config | default "" -}}
+{{- if regexMatch "^(?:127\\.|::1$|localhost$)" $host -}}
+{{- fail (printf "config.http.host %s can be reached inside the pod alone, and kubelet's probes come from outside; expected 0.0.0.0 or \"::\"" $host) -}}
+{{- end -}}
+{{- range list (list "http" "port") (list "picker" "port") (list "picker" "health_port") -}}
+{{- $port := dig (first .) (last .) 1 $config -}}
+{{- if and (ne nil $port) (eq 0 (int $port)) -}}
+{{- fail (printf "config.%s is 0, so that each start draws another port, and a Service needs one that stays; expected 1 or more" (join "." .)) -}}
+{{- end -}}
+{{- end -}}
+{{- $given := or .Values.tokens.existingSecret (dig "security" "tokens_file" "" $config) (dig "security" "trust_every_caller_on_the_network" false $config) -}}
+{{- range .Values.extraEnv -}}
+{{- if hasPrefix "KVSYNC_SECURITY_" .name -}}{{- $given = true -}}{{- end -}}
+{{- end -}}
+{{- if not $given -}}
+{{- fail "tokens.existingSecret is empty, and the daemon does not start without tokens where others reach it; expected a Secret with the key tokens.yaml, or config.security.trust_every_caller_on_the_network: true" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Refuses folders that the daemon cannot write: its root is read-only. */}}
+{{- define "kvsync.folderChecks" -}}
+{{- $mounts := list "/var/lib/kvsync" "/tmp" -}}
+{{- range .Values.extraVolumeMounts -}}{{- $mounts = append $mounts .mountPath -}}{{- end -}}
+{{- range list (list "snapshot" "directory") (list "discovery" "state_directory") (list "discovery" "shared_directory") -}}
+{{- $folder := dig (first .) (last .) "" $.Values.config | default "" -}}
+{{- $writable := not (hasPrefix "/" $folder) -}}
+{{- range $mounts -}}
+{{- if hasPrefix (printf "%s/" (trimSuffix "/" .)) (printf "%s/" $folder) -}}{{- $writable = true -}}{{- end -}}
+{{- end -}}
+{{- if not $writable -}}
+{{- fail (printf "config.%s %s is on the container's root, which is read-only; expected a folder below one of %s, or a mount for it in extraVolumeMounts" (join "." .) $folder (join ", " $mounts)) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{/* Refuses shards that cannot be. */}}
