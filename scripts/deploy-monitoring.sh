@@ -38,7 +38,8 @@ while [ $# -gt 0 ]; do
   shift
   case $option in
     --context | --slack-webhook-file | --smtp-password-file | --pagerduty-key-file | --grafana-password-file | --wait)
-      [ $# -gt 0 ] || fail 2 "$option has no value"
+      # Nor an empty one: that is a variable which was not set, and an empty context would be the current one.
+      [ -n "${1-}" ] || fail 2 "$option has no value"
       value=$1
       shift
       ;;
@@ -66,14 +67,31 @@ while [ $# -gt 0 ]; do
   esac
 done
 case $wait_seconds in
-  '' | 0 | *[!0-9]*) fail 2 "--wait is \"$wait_seconds\"; expected seconds, 1 or more" ;;
+  0* | *[!0-9]* | ??????*) fail 2 "--wait is \"$wait_seconds\"; expected 1 to 99999 seconds" ;;
 esac
-for file in "$slack_file" "$smtp_file" "$pagerduty_file" "$grafana_file"; do
-  [ -z "$file" ] || { [ -r "$file" ] && [ ! -d "$file" ]; } || fail 2 "$file cannot be read"
-done
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 stack=$root/infra/kubernetes/monitoring
+[ -r "$stack/kustomization.yaml" ] || fail 1 "$stack is not there; expected this script in scripts/ of a checkout"
+
+# Secrets go through files that nobody else can read, and never into an argument.
+umask 077
+scratch=$(mktemp -d)
+forward=
+trap 'rm -rf "$scratch"; [ -z "$forward" ] || kill "$forward" 2>/dev/null || true' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# A secret of the command line under the name of its key. It is read once, since it may be a pipe.
+take_secret() {
+  [ -n "$2" ] || return 0
+  cat "$2" >"$scratch/$1" 2>/dev/null || fail 2 "$2 cannot be read"
+  grep -q '[^[:space:]]' "$scratch/$1" || fail 2 "$2 is empty"
+}
+take_secret slack-webhook-url "$slack_file"
+take_secret smtp-password "$smtp_file"
+take_secret pagerduty-routing-key "$pagerduty_file"
+take_secret admin-password "$grafana_file"
 
 kube() {
   kubectl ${context:+"--context=$context"} "$@"
@@ -116,14 +134,6 @@ if [ "$mode" = dry-run ]; then
   exit 0
 fi
 
-# Secrets go through files that nobody else can read, and never into an argument.
-umask 077
-scratch=$(mktemp -d)
-forward=
-trap 'rm -rf "$scratch"; [ -z "$forward" ] || kill "$forward" 2>/dev/null || true' EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-
 secret_exists() {
   kube get secret "$1" --namespace monitoring >/dev/null 2>&1
 }
@@ -145,20 +155,21 @@ apply_secret() {
 
 kube apply --filename "$stack/namespaces.yaml"
 
-if [ -n "$grafana_file" ]; then
-  apply_secret grafana-secrets "--from-file=admin-password=$grafana_file"
-elif ! secret_exists grafana-secrets; then
+if [ -z "$grafana_file" ] && ! secret_exists grafana-secrets; then
   # 24 characters, without a line's end: Grafana reads the file as it is.
   head -c 18 /dev/urandom | base64 | tr -d '\n' >"$scratch/admin-password"
+fi
+if [ -e "$scratch/admin-password" ]; then
   apply_secret grafana-secrets "--from-file=admin-password=$scratch/admin-password"
 fi
 
 if [ -n "$slack_file$smtp_file$pagerduty_file" ] || ! secret_exists alertmanager-secrets; then
-  [ -n "$slack_file" ] || { keep_key alertmanager-secrets slack-webhook-url && slack_file=$scratch/slack-webhook-url; }
-  [ -n "$smtp_file" ] || { keep_key alertmanager-secrets smtp-password && smtp_file=$scratch/smtp-password; }
-  [ -n "$pagerduty_file" ] || { keep_key alertmanager-secrets pagerduty-routing-key && pagerduty_file=$scratch/pagerduty-routing-key; }
-  apply_secret alertmanager-secrets "--from-file=slack-webhook-url=$slack_file" "--from-file=smtp-password=$smtp_file" \
-    "--from-file=pagerduty-routing-key=$pagerduty_file"
+  for key in slack-webhook-url smtp-password pagerduty-routing-key; do
+    [ -e "$scratch/$key" ] || keep_key alertmanager-secrets "$key"
+  done
+  apply_secret alertmanager-secrets "--from-file=slack-webhook-url=$scratch/slack-webhook-url" \
+    "--from-file=smtp-password=$scratch/smtp-password" \
+    "--from-file=pagerduty-routing-key=$scratch/pagerduty-routing-key"
 fi
 
 kube apply --kustomize "$stack"
@@ -252,7 +263,7 @@ list_dashboards() {
 # Grafana reads the password's file only when it makes its database.
 reset_password() {
   kube exec --stdin --namespace monitoring grafana-0 -- grafana cli admin reset-admin-password --password-from-stdin \
-    <"$grafana_file" >/dev/null || true
+    <"$scratch/admin-password" >/dev/null || true
 }
 
 open_forward monitoring grafana 3000

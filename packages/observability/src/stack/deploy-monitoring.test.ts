@@ -5,6 +5,7 @@
 import { spawnSync } from "node:child_process";
 import {
   chmodSync,
+  copyFileSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -139,16 +140,16 @@ interface Run {
   readonly calls: readonly string[];
 }
 
+function environment(): NodeJS.ProcessEnv {
+  const { PATH = "" } = process.env;
+  return { ...process.env, PATH: `${record}:${PATH}`, RECORD: record, BEYOND: PATH };
+}
+
 function deploy(...args: readonly string[]): Run {
   const before = recorded().length;
   const { status, stdout, stderr } = spawnSync("sh", [SCRIPT, ...args], {
     encoding: "utf8",
-    env: {
-      ...process.env,
-      PATH: `${record}:${process.env["PATH"] ?? ""}`,
-      RECORD: record,
-      BEYOND: process.env["PATH"],
-    },
+    env: environment(),
   });
   return { status, output: `${stdout}${stderr}`, calls: recorded().slice(before) };
 }
@@ -371,12 +372,46 @@ test.each([
   ["--dry-run", "--delete", "exclude each other"],
   ["--delete", "--dry-run", "exclude each other"],
   ["--slack-webhook-file", "/", "cannot be read"],
-  ["--wait", "soon", 'is "soon"; expected seconds'],
+  ["--wait", "soon", 'is "soon"; expected 1 to 99999 seconds'],
+  ["--wait", "00", 'is "00"; expected 1 to 99999 seconds'],
+  ["--wait", "100000", "expected 1 to 99999 seconds"],
+  ["--context", "", "--context has no value"],
+  ["--grafana-password-file", "", "--grafana-password-file has no value"],
   ["--contxt", "a", "--contxt is not an option"],
   ["--smtp-password-file", "/nowhere/at-all", "cannot be read"],
 ])("%s %s is refused before kubectl is called", (option, value, said) => {
   const { status, output, calls } = deploy(option, value);
   expect([status, output, calls]).toEqual([2, expect.stringContaining(said), []]);
+});
+
+test.each(["", " \n"])("a secret's file with %j is refused before kubectl is called", (text) => {
+  const { status, output, calls } = deploy("--grafana-password-file", fileWith("password", text));
+  expect([status, output, calls]).toEqual([2, expect.stringContaining("password is empty"), []]);
+});
+
+test("a secret may come through a pipe, which can be read once", () => {
+  const piped = 'printf "piped password" | sh "$0" --grafana-password-file /dev/stdin';
+  const { status, stderr } = spawnSync("sh", ["-c", piped, SCRIPT], {
+    encoding: "utf8",
+    env: environment(),
+  });
+  expect([status, stderr]).toEqual([0, ""]);
+  expect(secret("grafana-secrets", "admin-password")).toBe("piped password");
+});
+
+test("a copy of the script without its checkout changes nothing", () => {
+  const folder = join(record, "elsewhere");
+  mkdirSync(join(folder, "bin"), { recursive: true });
+  copyFileSync(SCRIPT, join(folder, "bin", "deploy.sh"));
+  const { status, stderr } = spawnSync("sh", [join(folder, "bin", "deploy.sh"), "--delete"], {
+    encoding: "utf8",
+    env: environment(),
+  });
+  expect([status, stderr]).toEqual([
+    1,
+    expect.stringContaining("expected this script in scripts/ of a checkout"),
+  ]);
+  expect(recorded()).toEqual([]);
 });
 
 test("--dry-run compares and --delete deletes, and neither writes a Secret", () => {
