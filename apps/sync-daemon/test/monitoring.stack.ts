@@ -19,6 +19,7 @@ import { caughtUp, TestEngine, until } from "./fleet.ts";
 import { LokiReceiver, type ReceivedLine } from "./loki-receiver.ts";
 import { PageShell, pageCommands, PAGES } from "./operator-page.ts";
 import {
+  DAEMON_CONTAINER,
   binaryOf,
   dockerLog,
   podLog,
@@ -342,7 +343,7 @@ const LOG_CASES: readonly LogCase[] = [
       "service.name": "kvsync",
       "service.instance.id": "kvsync-daemon-0",
       "k8s.namespace.name": "serving",
-      "k8s.container.name": "kvsync-daemon",
+      "k8s.container.name": DAEMON_CONTAINER,
     },
     foreign: "serving_shop-0/web",
   },

@@ -204,11 +204,18 @@ export function dockerLog(folder: string, now: () => Date): RuntimeLog {
 /** containerd splits longer lines into partial ones. */
 const CRI_LINE_BYTES = 16_384;
 
+/** The daemon's container, as the manifests name it. */
+export const DAEMON_CONTAINER: string = (() => {
+  const [, name = ""] =
+    /containers:\n *- name: (\S+)/.exec(readFileSync(join(INFRA, "kubernetes/daemon.yaml"), "utf8")) ?? [];
+  return name;
+})();
+
 /** Log files as containerd writes them below /var/log/pods. */
 export function podLog(folder: string, now: () => Date): RuntimeLog {
   return {
     glob: join(folder, "*_kvsync*", "*", "*.log"),
-    write(line, container = "serving_kvsync-daemon-0/kvsync-daemon") {
+    write(line, container = `serving_kvsync-daemon-0/${DAEMON_CONTAINER}`) {
       const [pod = "", name = ""] = container.split("/");
       const place = join(folder, `${pod}_0aab5b5c-5d23-4c32-a4ab-5c6d8c5b8e11`, name);
       mkdirSync(place, { recursive: true });

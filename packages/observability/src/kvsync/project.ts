@@ -95,6 +95,7 @@ function kvsyncWith(objectives: KvsyncObjectives): Project {
     teamOf: TEAM_OF,
     stack: {
       service: "daemon",
+      container: "daemon",
       port: 7070,
       keptSpans: KEPT_SPANS,
       slowMs: 50,

@@ -838,6 +838,13 @@ const MISTAKES: readonly Mistake[] = [
     "coarse_buckets",
   ],
   // ports, hosts and numbers
+  [
+    "a container of a name that the collector does not know",
+    MANIFESTS,
+    "- name: daemon\n          image",
+    "- name: kvsync\n          image",
+    "deployment",
+  ],
   ["another port of the container", MANIFESTS, "containerPort: 7070", "containerPort: 7071", "deployment"],
   ["another port of the Service", MANIFESTS, "port: 7070, targetPort", "port: 80, targetPort", "deployment"],
   ["a Service that leads to no port", MANIFESTS, "targetPort: http", "targetPort: web", "deployment"],

@@ -73,13 +73,13 @@ function composeOperators({ name }: Project, { service }: StackFacts): readonly 
 }
 
 /** The frames of containerd and CRI-O; namespace, pod and container come from the path of the file. */
-function kubernetesOperators({ name, job }: Project): readonly object[] {
+function kubernetesOperators({ name }: Project, { container }: StackFacts): readonly object[] {
   return [
     { type: "container" },
     {
       type: "add",
       field: 'resource["service.name"]',
-      value: `EXPR(resource["k8s.container.name"] == "${job}" ? "${name}" : resource["k8s.container.name"])`,
+      value: `EXPR(resource["k8s.container.name"] == "${container}" ? "${name}" : resource["k8s.container.name"])`,
     },
     { type: "copy", from: 'resource["k8s.pod.name"]', to: 'resource["service.instance.id"]' },
   ];
@@ -163,7 +163,7 @@ export function collectorConfiguration(project: Project, facts: StackFacts, runt
         start_at: "beginning",
         storage: "file_storage",
         operators: [
-          ...(isCompose ? composeOperators(project, facts) : kubernetesOperators(project)),
+          ...(isCompose ? composeOperators(project, facts) : kubernetesOperators(project, facts)),
           ...LINE_OPERATORS,
         ],
       },

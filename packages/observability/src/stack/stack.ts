@@ -63,6 +63,8 @@ export const ORDINARY_TRACES_PERCENT = 10;
 export interface StackFacts {
   /** Compose's name of its service; its log is the stream that the project's `logSelector` selects. */
   readonly service: string;
+  /** Kubernetes' name of its container, whose log is the same stream. */
+  readonly container: string;
   /** Its port for metrics. */
   readonly port: number;
   /** Spans of rare work, all of whose traces are kept. */

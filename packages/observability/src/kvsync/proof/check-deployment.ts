@@ -92,6 +92,12 @@ class DeploymentCheck {
     this.#found.at(DAEMON);
     const deployment = this.#one("Deployment");
     const service = this.#one("Service");
+    // The collector knows the daemon's log by it.
+    this.#same(
+      "the container's name",
+      at(deployment, `${CONTAINER}.name`),
+      this.#artefacts.project.stack?.container,
+    );
     this.#same("containerPort", at(deployment, `${CONTAINER}.ports.0.containerPort`), this.#port);
     this.#same("the Service's port", at(service, "spec.ports.0.port"), this.#port);
     this.#same("the Service's targetPort", at(service, "spec.ports.0.targetPort"), this.#portName);
