@@ -232,6 +232,15 @@ function resourcesOf(program: string): readonly string[] {
   return argument.replace("--resources=", "").split(",");
 }
 
+test("node-exporter reads the mounts of the node, below the folder at which it has the node's root", () => {
+  const exporter = workloads.find(({ metadata }) => metadata.name === "node-exporter");
+  const { args = [], volumeMounts } = exporter?.spec.template.spec.containers[0] ?? {};
+  const root = volumeMounts?.[0]?.mountPath ?? "";
+  expect(root).not.toBe("");
+  expect(args).toContain(`--path.rootfs=${root}`);
+  expect(args).toContain(`--path.procfs=${root}/proc`);
+});
+
 test("Prometheus may read the pages of a node's kubelet", () => {
   const role = manifests.find(
     ({ kind, metadata }) => kind === "ClusterRole" && metadata.name.endsWith("-prometheus"),

@@ -322,6 +322,8 @@ function nodeExporter(): Program {
     image: CLUSTER_IMAGES.nodeExporter,
     args: [
       "--path.rootfs=/host",
+      // Its own table of mounts has the node's disk once more for each file that the kubelet mounts into a container.
+      "--path.procfs=/host/proc",
       // The rules read file systems alone.
       "--collector.disable-defaults",
       "--collector.filesystem",
