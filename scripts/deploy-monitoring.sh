@@ -109,6 +109,7 @@ if [ "$mode" = delete ]; then
   for name in prometheus alertmanager grafana loki jaeger log-collector kube-state-metrics node-exporter; do
     kube delete --filename "$stack/$name.yaml" --ignore-not-found
   done
+  kube delete --filename "$stack/log-dashboard.yaml" --namespace monitoring --ignore-not-found
   kube delete --kustomize "$stack/../dashboards" --namespace monitoring --ignore-not-found
   kube delete persistentvolumeclaim data-prometheus-0 data-alertmanager-0 data-grafana-0 data-loki-0 \
     --namespace monitoring --ignore-not-found
@@ -277,7 +278,7 @@ fi
 if [ "$status" = 401 ]; then
   printf 'note    Grafana has another password than the Secret, so its dashboards are not counted: see below\n'
 else
-  expected=$(grep -c '^ *grafana_dashboard: ' "$stack/../dashboards/dashboards.yaml")
+  expected=$(cat "$stack/../dashboards/dashboards.yaml" "$stack/log-dashboard.yaml" | grep -c '^ *grafana_dashboard: ')
   # It reads the dashboards after it is ready.
   listed=0
   left=$wait_seconds

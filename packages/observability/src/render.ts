@@ -18,7 +18,7 @@ import { alertmanagerConfiguration, localAlertmanagerConfiguration } from "./rul
 import { runbookFile } from "./rules/links.ts";
 import { localPrometheusConfiguration, prometheusConfiguration, ruleFile } from "./rules/prometheus.ts";
 import { alertTestFiles } from "./rules/promtool-tests.ts";
-import { logDashboard } from "./signals/log-dashboard.ts";
+import { logDashboard, logDashboardUid } from "./signals/log-dashboard.ts";
 import { signalReferences } from "./signals/signal-references.ts";
 import { clusterFiles } from "./stack/cluster.ts";
 import { collectorConfiguration } from "./stack/collector.ts";
@@ -73,10 +73,8 @@ function* stackFiles(project: Project): Generator<readonly [path: string, text: 
   yield [`${places.alertmanager}/alertmanager.compose.yaml`, localAlertmanagerConfiguration(project)];
   yield [`${places.loki}/loki.yaml`, lokiConfiguration(project)];
   yield [`${places.jaeger}/jaeger.yaml`, jaegerConfiguration(project)];
-  const boards = project.dashboards.map(({ uid }) => uid);
   const maps = posix.relative(places.cluster, places.dashboardMaps);
-  for (const [file, text] of clusterFiles(project, stack, boards, maps))
-    yield [`${places.cluster}/${file}`, text];
+  for (const [file, text] of clusterFiles(project, stack, maps)) yield [`${places.cluster}/${file}`, text];
   for (const runtime of ["compose", "kubernetes"] as const)
     yield [`${places.collector}/collector.${runtime}.yaml`, collectorConfiguration(project, stack, runtime)];
 }
@@ -121,7 +119,7 @@ export function render(project: Project): ReadonlyMap<string, string> {
   files.set(`${documents}/metrics.md`, pages.metricCatalogue());
   if (Object.keys(project.logEvents).length > 0)
     files.set(
-      `${grafana}/log-dashboards/${name}-logs.json`,
+      `${grafana}/log-dashboards/${logDashboardUid(project)}.json`,
       `${JSON.stringify(logDashboard(project), null, 2)}\n`,
     );
   for (const [page, text] of signalReferences(project)) files.set(`${documents}/${page}`, text);

@@ -12,6 +12,7 @@ import { parse, parseAllDocuments, stringify } from "yaml";
 import { CLUSTER_METRICS, KUBELET_PAGES } from "../exporters.ts";
 import { KVSYNC } from "../kvsync/project.ts";
 import { render } from "../render.ts";
+import { logDashboardUid } from "../signals/log-dashboard.ts";
 import { MONITORING, SECRETS, TRACING } from "./cluster.ts";
 import { CLUSTER_IMAGES, IMAGES, PORTS, RETENTION } from "./stack.ts";
 import { programObjects } from "./workload.ts";
@@ -143,7 +144,8 @@ test("every container is hardened and limited, and mounts what its pod has (K1)"
 test("images are those of the stack, and configurations are the ConfigMaps' own", () => {
   const known: readonly string[] = [...Object.values(IMAGES), ...Object.values(CLUSTER_IMAGES)];
   const maps = new Map(of("ConfigMap").map(({ metadata, data }) => [metadata.name, data]));
-  const boards = KVSYNC.dashboards.map(({ uid }) => `${uid}-dashboard`);
+  const uids = [...KVSYNC.dashboards.map(({ uid }) => uid), logDashboardUid(KVSYNC)];
+  const boards = uids.map((uid) => `${uid}-dashboard`);
   for (const { spec } of workloads) {
     const { containers, volumes } = spec.template.spec;
     expect(known).toContain(containers[0].image);

@@ -20,9 +20,11 @@ import type { Project } from "../project.ts";
 import { ruleFileName } from "../project.ts";
 import { alertmanagerConfiguration } from "../rules/alertmanager.ts";
 import { clusterPrometheusConfiguration, generatedYaml, ruleFile } from "../rules/prometheus.ts";
+import { logDashboard, logDashboardUid } from "../signals/log-dashboard.ts";
 import { collectorConfiguration } from "./collector.ts";
 import { jaegerConfiguration } from "./jaeger.ts";
 import { lokiConfiguration } from "./loki.ts";
+import { dashboardMapName, dashboardMaps } from "./operator.ts";
 import { CLUSTER_IMAGES, IMAGES, PORTS, RETENTION, type StackFacts } from "./stack.ts";
 import { type Program, programObjects } from "./workload.ts";
 
@@ -49,16 +51,16 @@ const DASHBOARDS = "/var/lib/grafana/dashboards";
  *
  * @param project - whose.
  * @param facts - of its application.
- * @param boards - uids of its dashboards, whose ConfigMaps another kustomization has.
- * @param dashboards - path of that kustomization.
+ * @param dashboards - path of the kustomization that has a ConfigMap for each of its dashboards.
  * @returns text by file name.
  */
 export function clusterFiles(
   project: Project,
   facts: StackFacts,
-  boards: readonly string[],
   dashboards: string,
 ): ReadonlyMap<string, string> {
+  const logs = logDashboards(project);
+  const boards = [...project.dashboards.map(({ uid }) => uid), ...logs.keys()];
   const programs: readonly Program[] = [
     prometheus(project),
     alertmanager(project),
@@ -76,6 +78,7 @@ export function clusterFiles(
     ]),
   );
   files.set("namespaces.yaml", documents(project, [namespace(MONITORING, CALLERS), namespace(TRACING, {})]));
+  if (logs.size > 0) files.set("log-dashboard.yaml", dashboardMaps(project, logs));
   const resources = ["namespaces.yaml", ...[...files.keys()].filter((name) => name !== "namespaces.yaml")];
   return files.set(
     "kustomization.yaml",
@@ -92,6 +95,12 @@ export function clusterFiles(
       ],
     }),
   );
+}
+
+/** What reads Loki: only a Grafana that has it shows no panel as failed. */
+function logDashboards(project: Project): ReadonlyMap<string, string> {
+  if (Object.keys(project.logEvents).length === 0) return new Map();
+  return new Map([[logDashboardUid(project), JSON.stringify(logDashboard(project))]]);
 }
 
 function documents(project: Project, objects: readonly object[]): string {
@@ -198,7 +207,7 @@ function grafana(project: Project, boards: readonly string[]): Program {
       },
       {
         name: "dashboards",
-        projected: { sources: boards.map((uid) => ({ configMap: { name: `${uid}-dashboard` } })) },
+        projected: { sources: boards.map((uid) => ({ configMap: { name: dashboardMapName(uid) } })) },
       },
       { name: "secrets", secret: { secretName: "grafana-secrets" } },
       { name: "temporary", emptyDir: {} },

@@ -23,6 +23,7 @@ import { parse } from "yaml";
 
 import { KVSYNC } from "../kvsync/project.ts";
 import { render } from "../render.ts";
+import { logDashboardUid } from "../signals/log-dashboard.ts";
 import { SECRETS } from "./cluster.ts";
 
 const SCRIPT = fileURLToPath(new URL("../../../../scripts/deploy-monitoring.sh", import.meta.url));
@@ -125,7 +126,13 @@ beforeEach(() => {
   writeFileSync(join(record, "program.mjs"), PROGRAM);
   writeFileSync(
     join(record, "dashboards"),
-    JSON.stringify(KVSYNC.dashboards.map(({ uid }) => ({ id: 1, uid, type: "dash-db" }))),
+    JSON.stringify(
+      [...KVSYNC.dashboards.map(({ uid }) => uid), logDashboardUid(KVSYNC)].map((uid) => ({
+        id: 1,
+        uid,
+        type: "dash-db",
+      })),
+    ),
   );
   const alerts = KVSYNC.alertGroups.flatMap((group) => group.alerts);
   writeFileSync(join(record, "rules"), alerts.map(() => '{"type":"alerting"}').join());
@@ -292,7 +299,7 @@ test("a password for a Grafana that has a database already is set there too, and
     expect.stringMatching(/^ok {6}Grafana has the password of .*password$/m),
   ]);
   expect(readFileSync(join(record, "database"), "utf8").trim()).toBe('ne"w\\secret');
-  expect(output).toMatch(/^ok {6}Grafana lists 5 dashboards$/m);
+  expect(output).toMatch(/^ok {6}Grafana lists 6 dashboards$/m);
   for (const text of [output, ...calls]) expect(text).not.toContain("secret\n");
   // The next run finds nothing to set.
   const next = deploy("--grafana-password-file", join(record, "password"));
@@ -325,7 +332,7 @@ test("a program whose pod cannot be reached fails by kubectl's own words, and da
   const { status, output } = deploy("--wait", "1");
   expect(status).toBe(1);
   expect(output).toMatch(/^failed {2}Loki is ready: kubectl port-forward: error: unable to forward port/m);
-  expect(output).toMatch(/^failed {2}Grafana lists 5 dashboards: it lists 1; see kubectl logs/m);
+  expect(output).toMatch(/^failed {2}Grafana lists 6 dashboards: it lists 1; see kubectl logs/m);
 });
 
 test("a program that does not answer, and rules that are not all loaded, fail the run by name", () => {

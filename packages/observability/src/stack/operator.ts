@@ -92,12 +92,29 @@ function prometheusRule(project: Project): string {
   });
 }
 
-function dashboardMaps(project: Project, dashboards: ReadonlyMap<string, string>): string {
+/**
+ * The ConfigMap of a dashboard.
+ *
+ * @param uid - of the dashboard.
+ * @returns its name.
+ */
+export function dashboardMapName(uid: string): string {
+  return `${uid}-dashboard`;
+}
+
+/**
+ * A ConfigMap for each dashboard, with the label that Grafana's sidecar looks for.
+ *
+ * @param project - whose.
+ * @param dashboards - JSON of each, by its uid.
+ * @returns YAML of all.
+ */
+export function dashboardMaps(project: Project, dashboards: ReadonlyMap<string, string>): string {
   const maps = [...dashboards].map(([uid, json]) => ({
     apiVersion: "v1",
     kind: "ConfigMap",
     metadata: {
-      name: `${uid}-dashboard`,
+      name: dashboardMapName(uid),
       labels: { "app.kubernetes.io/name": project.job, ...DASHBOARD_LABEL },
       annotations: { grafana_folder: project.title },
     },
