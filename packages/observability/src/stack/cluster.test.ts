@@ -1,6 +1,6 @@
 /** The stack for a cluster without an operator: names that fit each other (C1 to C3), hardened containers (K1 of workload.ts), kustomize. */
 import { execFile, spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -20,6 +20,7 @@ import { programObjects } from "./workload.ts";
 const runFile = promisify(execFile);
 
 const FOLDER = "infra/kubernetes/monitoring";
+const COMPOSE = new URL("../../../../infra/compose/compose.yaml", import.meta.url);
 const OUTPUT_BYTES_MAX = 64 * 1024 * 1024;
 const HAS_KUBECTL = spawnSync("kubectl", ["version", "--client"]).status === 0;
 const HAS_PROMTOOL = spawnSync("promtool", ["--version"]).status === 0;
@@ -139,6 +140,28 @@ test("every container is hardened and limited, and mounts what its pod has (K1)"
     );
     expect([metadata.name, nested]).toEqual([metadata.name, []]);
   }
+});
+
+test("a program that writes temporary files in Compose may write them in a cluster too, and no other", () => {
+  const compose = parse(readFileSync(COMPOSE, "utf8"), { merge: true }) as {
+    readonly services: Readonly<Record<string, { readonly tmpfs?: readonly string[] }>>;
+  };
+  const both = workloads.flatMap(({ metadata, spec }) => {
+    const name = metadata.name === "log-collector" ? "collector" : metadata.name;
+    const service = compose.services[name];
+    if (service === undefined) return [];
+    const mounts = spec.template.spec.containers[0].volumeMounts.map(({ mountPath }) => mountPath);
+    return [[name, service.tmpfs?.includes("/tmp") === true, mounts.includes("/tmp")] as const];
+  });
+  expect(both.map(([name]) => name).toSorted()).toEqual([
+    "alertmanager",
+    "collector",
+    "grafana",
+    "jaeger",
+    "loki",
+    "prometheus",
+  ]);
+  for (const [name, there, here] of both) expect([name, here]).toEqual([name, there]);
 });
 
 test("images are those of the stack, and configurations are the ConfigMaps' own", () => {

@@ -44,6 +44,12 @@ export const SECRETS = {
 /** Users of the images. */
 const USERS = { nobody: 65_534, grafana: 472, loki: 10_001, jaeger: 10_001, root: 0 } as const;
 
+/** A root is read-only, and some programs write temporary files. */
+const TEMPORARY = {
+  volume: { name: "temporary", emptyDir: {} },
+  mount: { name: "temporary", mountPath: "/tmp" },
+} as const;
+
 const DASHBOARDS = "/var/lib/grafana/dashboards";
 
 /**
@@ -210,14 +216,14 @@ function grafana(project: Project, boards: readonly string[]): Program {
         projected: { sources: boards.map((uid) => ({ configMap: { name: dashboardMapName(uid) } })) },
       },
       { name: "secrets", secret: { secretName: "grafana-secrets" } },
-      { name: "temporary", emptyDir: {} },
+      TEMPORARY.volume,
     ],
     mounts: [
       { name: "datasources", mountPath: "/etc/grafana-provisioning/datasources", readOnly: true },
       { name: "providers", mountPath: "/etc/grafana-provisioning/dashboards", readOnly: true },
       { name: "dashboards", mountPath: `${DASHBOARDS}/${name}`, readOnly: true },
       { name: "secrets", mountPath: "/etc/grafana-secrets", readOnly: true },
-      { name: "temporary", mountPath: "/tmp" },
+      TEMPORARY.mount,
     ],
     services: { grafana: ["http"] },
     callers: [{ ports: ["http"], programs: null }],
@@ -236,6 +242,8 @@ function loki(project: Project): Program {
     data: { folder: "/loki", size: "20Gi" },
     memory: "1Gi",
     user: USERS.loki,
+    volumes: [TEMPORARY.volume],
+    mounts: [TEMPORARY.mount],
     services: { loki: ["http"] },
     callers: [{ ports: ["http"], programs: ["grafana", COLLECTOR] }],
   };
