@@ -75,6 +75,7 @@ interface Asked {
   readonly gap?: BodyGap;
   readonly subset?: readonly string[] | null;
   readonly headers?: Readonly<Record<string, string>>;
+  readonly steering?: readonly string[];
 }
 
 /** A picker over the daemon's index, and everything that it reports. */
@@ -131,7 +132,7 @@ class Bench {
   /** Asks for a decision; resolves with it and the request's id. */
   ask(
     body: unknown,
-    { path = "/v1/completions", gap = "none", subset = null, headers = {} }: Asked = {},
+    { path = "/v1/completions", gap = "none", subset = null, headers = {}, steering = [] }: Asked = {},
   ): Promise<{ id: number; decision: Decision }> {
     const bytes = Buffer.from(typeof body === "string" ? body : JSON.stringify(body));
     return new Promise((resolve) => {
@@ -147,6 +148,7 @@ class Bench {
       };
       this.picker.ask(session, {
         headers: new Map([[":path", path], ...Object.entries(headers)]),
+        steering,
         body: [bytes],
         bodyBytes: bytes.length,
         gap,
@@ -510,6 +512,16 @@ describe("the picker", () => {
     expect(decision.kind === "pick" && decision.answer.removeHeaders).toContain(
       "x-gateway-destination-endpoint-served",
     );
+  });
+
+  it("strips a rank that the client chose, and every header that steers pickers or engines", async () => {
+    const steering = ["x-llm-d-slo-ttft-ms", "x-slo-anything", "x-gateway-inference-new"];
+    const { decision } = await bench.ask({ model: "base", prompt: PROMPT }, { steering });
+    const removed = decision.kind === "pick" ? decision.answer.removeHeaders : [];
+    expect(removed).toEqual(
+      expect.arrayContaining([...steering, "x-data-parallel-rank", "x-prefiller-host-port"]),
+    );
+    expect(new Set(removed).size).toBe(removed.length);
   });
 
   it("adds a request id where none came, and leaves where responses are not followed", async () => {

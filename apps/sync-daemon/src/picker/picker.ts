@@ -178,7 +178,13 @@ const REMOVED = [
   "x-llm-d-inference-fairness-id",
   "x-llm-d-model-name-rewrite",
   "x-prefiller-host-port",
+  "x-encoder-hosts-ports",
+  "x-data-parallel-host-port",
+  "x-kv-cache-source-host-port",
 ] as const;
+const RANK_HEADER = "x-data-parallel-rank";
+/** A client does not choose the rank of an engine that picks count as chosen by us, or by the engine. */
+const REMOVED_WITH_RANK: readonly string[] = [...REMOVED, RANK_HEADER];
 /** What a client is told when there is no pick. */
 const REFUSALS: Readonly<
   Record<
@@ -580,7 +586,7 @@ export class Picker implements SessionHost {
     const setHeaders: [string, string][] = [];
     if (!question.headers.has("x-request-id"))
       setHeaders.push(["x-request-id", newRequestId(Math.floor(epochMs()))]);
-    if (rankToTell !== null) setHeaders.push(["x-data-parallel-rank", String(rankToTell)]);
+    if (rankToTell !== null) setHeaders.push([RANK_HEADER, String(rankToTell)]);
     const facts = {
       worker: endpoints[0].worker,
       matched_tokens: Math.round(heldTokens),
@@ -591,7 +597,8 @@ export class Picker implements SessionHost {
     };
     const destination = endpoints.map(({ address }) => address).join(",");
     const leaves = !this.#options.followsResponses;
-    return { kind: "pick", answer: { destination, setHeaders, removeHeaders: REMOVED, facts }, leaves };
+    const removeHeaders = removedOf(question, rankToTell === null);
+    return { kind: "pick", answer: { destination, setHeaders, removeHeaders, facts }, leaves };
   }
 
   /** See SessionHost. */
@@ -704,6 +711,12 @@ function pickOf(
   const basis = isIncomplete && outcome.basis === "index" ? "degraded" : outcome.basis;
   const trust = isIncomplete && outcome.trust === "exact" ? "partial" : outcome.trust;
   return { basis, endpoint: endpoints[0], trust, heldTokens, costs };
+}
+
+/** Headers that do not reach the engine. A gateway may remove after it sets, so a rank that is told is none of them. */
+function removedOf({ steering = [] }: PickQuestion, isRankRemoved: boolean): readonly string[] {
+  const fixed = isRankRemoved ? REMOVED_WITH_RANK : REMOVED;
+  return steering.length === 0 ? fixed : [...new Set([...fixed, ...steering])];
 }
 
 /** What a report has of the request's headers. */

@@ -55,6 +55,8 @@ export type BodyGap = "none" | "no_body" | "not_sent" | "body_large" | "buffer_f
 /** What a pick is made for. */
 export interface PickQuestion {
   readonly headers: ReadonlyMap<string, string>;
+  /** Names of the headers that came to steer a picker or an engine; absent: none did. */
+  readonly steering?: readonly string[];
   /** The whole body; what came of it when there is a gap. */
   readonly body: readonly Uint8Array[];
   readonly bodyBytes: number;
@@ -119,6 +121,7 @@ export class Session {
   #state: State = "fresh";
   #modes: BodyModes = NO_BODIES;
   #headers: ReadonlyMap<string, string> = new Map();
+  #steering: readonly string[] = [];
   #subset: readonly string[] | null = null;
   /** Chunks received and not sent back or answered yet. */
   #chunks: Uint8Array[] = [];
@@ -224,6 +227,7 @@ export class Session {
     this.#state = "reading";
     this.#modes = message.modes ?? NO_BODIES;
     this.#headers = message.headers;
+    this.#steering = message.steering;
     this.#subset = message.subset;
     const { request, sendsWithoutWaiting } = this.#modes;
     if (message.endOfStream) {
@@ -322,6 +326,7 @@ export class Session {
     this.#state = "deciding";
     this.#port.ask({
       headers: this.#headers,
+      steering: this.#steering,
       body: this.#chunks,
       bodyBytes: this.#bodyBytes,
       gap,

@@ -134,6 +134,19 @@ describe("requests of the gateway", () => {
     );
   });
 
+  it("name the headers that steer pickers and engines, whatever their values", () => {
+    const names = [
+      "x-llm-d-slo-ttft-ms",
+      "x-gateway-inference-anything",
+      "x-slo-x",
+      "x-llm-dx",
+      "a-x-llm-d-y",
+    ];
+    const headers = headerMap(names.map((key) => ({ key, rawValue: "v" })));
+    const request = decoded(referenceEncode("ProcessingRequest", { requestHeaders: { headers } }));
+    expect(request.steering).toEqual(names.slice(0, 3));
+  });
+
   it("are read as Envoy 1.40 sent them: a request's headers, its body, and the end of it", () => {
     // Of one request with infra/envoy/envoy.yaml: each message of its stream, as it came.
     const headers =
@@ -143,7 +156,7 @@ describe("requests of the gateway", () => {
       "IiAKHnsibW9kZWwiOiJtIiwicHJvbXB0IjpbMSwyLDNdfUIA",
       "IgIQAUIA",
     ].map((text) => decodeRequest(Buffer.from(text, "base64")));
-    const nothing = { subset: null, served: null, isUnserved: false };
+    const nothing = { steering: [], subset: null, served: null, isUnserved: false };
     expect(first).toEqual({
       ...nothing,
       kind: "request_headers",

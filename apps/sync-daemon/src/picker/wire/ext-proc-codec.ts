@@ -88,6 +88,8 @@ const HEADERS_READ = [
 ] as const;
 
 const IS_READ: ReadonlySet<string> = new Set(HEADERS_READ);
+/** How headers begin that pickers read as orders; engines and their sidecars follow some of them. */
+const STEERING = /^x-(?:llm-d|gateway-inference|slo)-/;
 const NOTHING = new Uint8Array();
 const NO_PREFIX = new Uint8Array(PREFIX_BYTES);
 
@@ -97,6 +99,8 @@ export interface ProcessingRequest {
   readonly kind: RequestKind | null;
   /** Of the headers that HEADERS_READ names, those that came; the last of a name counts. */
   readonly headers: ReadonlyMap<string, string>;
+  /** Names of other headers that steer a picker or an engine, as they came. */
+  readonly steering: readonly string[];
   /** A view of the message. */
   readonly body: Uint8Array;
   readonly endOfStream: boolean;
@@ -113,6 +117,7 @@ export interface ProcessingRequest {
 interface Draft {
   kind: RequestKind | null;
   headers: Map<string, string>;
+  steering: string[];
   body: Uint8Array;
   endOfStream: boolean;
   subset: string[] | null;
@@ -132,6 +137,7 @@ export function decodeRequest(bytes: Uint8Array): ProcessingRequest | ProtoFault
   const draft: Draft = {
     kind: null,
     headers: new Map(),
+    steering: [],
     body: NOTHING,
     endOfStream: false,
     subset: null,
@@ -201,7 +207,7 @@ function readContent(reader: ProtoReader, kind: RequestKind, draft: Draft): void
   const isHeaders = kind === "request_headers" || kind === "response_headers";
   const isBody = kind === "request_body" || kind === "response_body";
   readNested(reader, () => {
-    if (isHeaders && reader.field === 1) readHeaders(reader, draft.headers);
+    if (isHeaders && reader.field === 1) readHeaders(reader, draft);
     else if (isHeaders && reader.field === 3) draft.endOfStream = reader.flag();
     else if (isBody && reader.field === 1) draft.body = reader.bytes();
     else if (isBody && reader.field === 2) draft.endOfStream = reader.flag();
@@ -209,14 +215,14 @@ function readContent(reader: ProtoReader, kind: RequestKind, draft: Draft): void
   });
 }
 
-function readHeaders(reader: ProtoReader, headers: Map<string, string>): void {
+function readHeaders(reader: ProtoReader, draft: Draft): void {
   readNested(reader, () => {
-    if (reader.field === 1) readHeader(reader, headers);
+    if (reader.field === 1) readHeader(reader, draft);
     else reader.skip();
   });
 }
 
-function readHeader(reader: ProtoReader, headers: Map<string, string>): void {
+function readHeader(reader: ProtoReader, { headers, steering }: Draft): void {
   let key = "";
   const value = { text: "", raw: "" };
   readNested(reader, () => {
@@ -226,6 +232,7 @@ function readHeader(reader: ProtoReader, headers: Map<string, string>): void {
     else reader.skip();
   });
   if (IS_READ.has(key)) headers.set(key, value.raw === "" ? value.text : value.raw);
+  if (STEERING.test(key)) steering.push(key);
 }
 
 function readModes(reader: ProtoReader): BodyModes {
