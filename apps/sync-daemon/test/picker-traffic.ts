@@ -80,6 +80,12 @@ export class PickerTraffic {
     return destinationOf(first as Mutated);
   }
 
+  /** A header that the pick sets for the engine; empty when it sets none of the name. */
+  static async told(stream: GatewayStream, name: string): Promise<string> {
+    const [first] = await stream.answered(1);
+    return headerOf(first as Mutated, name);
+  }
+
   /** A request from its headers to the end of its response. @returns the endpoint that was picked; empty without a pick. */
   async request(body: object, request: GatewayRequest = {}): Promise<string> {
     const stream = this.open(JSON.stringify(body), request);
@@ -115,8 +121,12 @@ function subsetHint(subset: readonly string[]): object {
   return { filterMetadata: { "envoy.lb.subset_hint": textField(`${DESTINATION}-subset`, subset.join(",")) } };
 }
 
-function destinationOf({ requestHeaders }: Mutated): string {
+function destinationOf(answer: Mutated): string {
+  return headerOf(answer, DESTINATION).split(",")[0] ?? "";
+}
+
+function headerOf({ requestHeaders }: Mutated, name: string): string {
   const set = requestHeaders?.response?.headerMutation?.setHeaders ?? [];
-  const value = set.find(({ header }) => header.key === DESTINATION)?.header.rawValue ?? "";
-  return Buffer.from(value, "base64").toString().split(",")[0] ?? "";
+  const value = set.find(({ header }) => header.key === name)?.header.rawValue ?? "";
+  return Buffer.from(value, "base64").toString();
 }

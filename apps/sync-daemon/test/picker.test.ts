@@ -91,7 +91,12 @@ class Bench {
   readonly picker: Picker;
   #nextId = 1;
 
-  constructor(options: Partial<PickerOptions> = {}, tokenizer = true, shards: PickerParts["shards"] = null) {
+  constructor(
+    options: Partial<PickerOptions> = {},
+    tokenizer = true,
+    shards: PickerParts["shards"] = null,
+    traces?: PickerParts["traces"],
+  ) {
     const { reader, board, registry } = running.daemon;
     const lookup = new PromptLookup({ reader, board, registry, now: Date.now }, 1_000_000);
     const parts: PickerParts = {
@@ -117,6 +122,7 @@ class Bench {
       },
       isReady: () => true,
       now: () => performance.now(),
+      ...(traces !== undefined && { traces }),
     };
     this.picker = new Picker({ ...OPTIONS, ...options }, parts);
     this.picker.update(
@@ -522,6 +528,17 @@ describe("the picker", () => {
       expect.arrayContaining([...steering, "x-data-parallel-rank", "x-prefiller-host-port"]),
     );
     expect(new Set(removed).size).toBe(removed.length);
+  });
+
+  it("tells the engine the span of a traced pick, and leaves the caller's header alone otherwise", async () => {
+    const trace = { traceId: "a".repeat(32), spanId: "b".repeat(16), traceparent: "00-a-b-01" };
+    bench = new Bench({}, true, null, { begin: (caller) => (caller === "traced" ? trace : null) });
+    const set = async (traceparent: string): Promise<unknown> => {
+      const { decision } = await bench.ask({ model: "base", prompt: PROMPT }, { headers: { traceparent } });
+      return decision.kind === "pick" && decision.answer.setHeaders.find(([name]) => name === "traceparent");
+    };
+    expect([await set("traced"), await set("other")]).toEqual([["traceparent", "00-a-b-01"], undefined]);
+    expect(bench.reports.map((report) => report.trace)).toEqual([trace, null]);
   });
 
   it("adds a request id where none came, and leaves where responses are not followed", async () => {

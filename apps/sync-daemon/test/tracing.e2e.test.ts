@@ -243,8 +243,12 @@ test("a pick is a child of the gateway's span, with its tokenization and its loo
   const traffic = new PickerTraffic(pickerPort);
   await until("the picker takes requests", () => traffic.isReady());
   const prompt = "a prompt that no span may have";
-  await traffic.request({ model: MODEL, prompt }, { headers });
-  await traffic.request({ model: MODEL, prompt }, { headers: caller(false).headers });
+  const told = await PickerTraffic.told(
+    traffic.open(JSON.stringify({ model: MODEL, prompt }), { headers }),
+    "traceparent",
+  );
+  const untraced = traffic.open(JSON.stringify({ model: MODEL, prompt }), { headers: caller(false).headers });
+  expect(await PickerTraffic.told(untraced, "traceparent")).toBe("");
   traffic.close();
   const spans = await until("the pick's span", () => {
     const found = collector.spans.filter((span) => span.traceId === traceId);
@@ -252,6 +256,8 @@ test("a pick is a child of the gateway's span, with its tokenization and its loo
   });
   const [pick] = spans.filter(({ name }) => name === "pick");
   expect(pick).toMatchObject({ parentSpanId: spanId, kind: "internal", isFailed: false });
+  // The engine's span becomes a child of the pick.
+  expect(told).toBe(`00-${traceId}-${pick?.spanId ?? ""}-01`);
   expect(pick?.attributes).toMatchObject({
     "kvsync.pod": "engine-0",
     "kvsync.model": MODEL,

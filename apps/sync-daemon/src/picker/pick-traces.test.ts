@@ -8,7 +8,7 @@ import { LogLevel } from "../log/log-level.ts";
 import { recordedLines } from "../log/testing/recorded-log.ts";
 import { droppedCounters } from "../telemetry/dropped-lines.ts";
 import type { FinishedSpan } from "../telemetry/finished-span.ts";
-import { ThreadSpans } from "../telemetry/thread-spans.ts";
+import { THREAD_SPANS_PER_SECOND, ThreadSpans } from "../telemetry/thread-spans.ts";
 import { PickTraces } from "./pick-traces.ts";
 import type { PickReport } from "./picker.ts";
 
@@ -30,6 +30,7 @@ const REPORT: PickReport = {
   model: "m",
   requestId: UUID,
   traceparent: null,
+  trace: null,
 };
 
 function tell(ratio: number | null, level: number, ...reports: readonly PickReport[]) {
@@ -48,8 +49,13 @@ function tell(ratio: number | null, level: number, ...reports: readonly PickRepo
   const taken =
     ratio === null ? null : new ThreadSpans(ratio, { send, dropped, now: () => 0, random: Math.random });
   const traces = new PickTraces({ log, spans: taken, epochOffsetMs: () => 1000 });
-  for (const report of reports) traces.decided(report);
-  return { lines, spans };
+  const told: (string | null)[] = [];
+  for (const report of reports) {
+    const trace = traces.begin(report.traceparent);
+    told.push(trace?.traceparent ?? null);
+    traces.decided({ ...report, trace });
+  }
+  return { lines, spans, told };
 }
 
 describe("a decision", () => {
@@ -111,6 +117,24 @@ describe("a decision", () => {
     const { spans } = tell(ratio, 1, { ...REPORT, traceparent });
     expect(spans).toHaveLength(count);
     expect(spans.every((span) => span.traceparent === undefined || span.traceparent === SAMPLED)).toBe(true);
+  });
+
+  it("G3: the engine is told of the pick's span, in the caller's trace", () => {
+    const { spans, told } = tell(1, 1, { ...REPORT, traceparent: SAMPLED }, REPORT);
+    expect(told).toEqual(spans.map(({ ids }) => `00-${ids?.traceId ?? ""}-${ids?.spanId ?? ""}-01`));
+    expect(told[0]).toMatch(new RegExp(`^00-${TRACE}-(?!b7ad6b7169203331)[0-9a-f]{16}-01$`));
+    expect(told[1]).toMatch(/^00-[0-9a-f]{32}-[0-9a-f]{16}-01$/);
+    expect(told[1]).not.toContain(TRACE);
+  });
+
+  it("G3: the engine is told nothing of a pick without a span: not traced, or beyond the budget", () => {
+    const picks = Array.from({ length: THREAD_SPANS_PER_SECOND + 5 }, () => ({
+      ...REPORT,
+      traceparent: SAMPLED,
+    }));
+    const { spans, told } = tell(0, 1, { ...REPORT, traceparent: NOT_SAMPLED }, ...picks);
+    expect(spans).toHaveLength(THREAD_SPANS_PER_SECOND);
+    expect(told.filter((one) => one === null)).toHaveLength(1 + 5);
   });
 
   it("G2: tells no text of its request", () => {

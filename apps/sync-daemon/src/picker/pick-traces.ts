@@ -1,21 +1,28 @@
 /**
  * A line of the log and a trace for each decision, where these are asked for.
  *
- *     decision ─┬─ level debug ─▶ line
- *               └─ traced by its caller, or by the ratio ─▶ pick ─┬─▶ tokenize        spans that have ended, for the
- *                                                                └─▶ pick.lookup     main thread (thread-spans.ts)
+ *     begin ─── traced by its caller, or by the ratio ─▶ ids ─▶ `traceparent` for the engine
+ *     decision ─┬─ level debug ─▶ line               │
+ *               └─ traced ───────────────────────────┴─▶ pick ─┬─▶ tokenize        spans that have ended, for the
+ *                                                              └─▶ pick.lookup     main thread (thread-spans.ts)
  *
  *  G1  A caller's `traceparent` decides whether a pick is traced; else the ratio does (pick-traces.test.ts "G1").
+ *  G3  The engine gets the pick's own span as its parent, in the caller's trace, and only if that span is handed over. Without a span, the
+ *      caller's header stays as it came (pick-traces.test.ts "G3").
  *  G2  No text of a request is in a line or a span, except a request id that is a UUID (pick-traces.test.ts "G2").
  */
+import { randomBytes } from "node:crypto";
+
 import type { LineGate } from "../log/line-gate.ts";
 import type { FinishedSpan } from "../telemetry/finished-span.ts";
 import type { ThreadSpans } from "../telemetry/thread-spans.ts";
-import type { PickReport } from "./picker.ts";
+import type { PickReport, PickTrace } from "./picker.ts";
 
 const UUID = /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/i;
-/** Version 00 of W3C's trace context; the last bit says whether the caller traces. */
-const TRACEPARENT = /^00-(?!0{32})[\da-f]{32}-(?!0{16})[\da-f]{16}-[\da-f]([\da-f])$/;
+/** Version 00 of W3C's trace context: the trace, and a last bit that says whether the caller traces. */
+const TRACEPARENT = /^00-(?!0{32})([\da-f]{32})-(?!0{16})[\da-f]{16}-[\da-f]([\da-f])$/;
+const TRACE_ID_BYTES = 16;
+const SPAN_ID_BYTES = 8;
 
 /** What telling works with. */
 export interface PickTracesParts {
@@ -34,11 +41,25 @@ export class PickTraces {
     this.#parts = parts;
   }
 
+  /**
+   * A request is about to be decided. To be asked once for each.
+   *
+   * @param traceparent - of the request's headers, unchecked; null without one.
+   * @returns the ids of its span, for its report; null for a pick that is not traced.
+   */
+  begin(traceparent: string | null): PickTrace | null {
+    const { spans } = this.#parts;
+    if (spans === null || !isTraced(traceparent, spans) || !spans.hasRoom()) return null;
+    const traceId = TRACEPARENT.exec(traceparent ?? "")?.[1] ?? idOf(TRACE_ID_BYTES);
+    const spanId = idOf(SPAN_ID_BYTES);
+    return { traceId, spanId, traceparent: `00-${traceId}-${spanId}-01` };
+  }
+
   /** A request was decided. */
   decided(report: PickReport): void {
     if (this.#parts.log.isOn("debug")) this.#write(report);
-    if (this.#parts.spans !== null && isTraced(report.traceparent, this.#parts.spans))
-      this.#parts.spans.finished(spanOf(report, this.#parts.epochOffsetMs()));
+    const { trace } = report;
+    if (trace !== null) this.#parts.spans?.send(spanOf(report, trace, this.#parts.epochOffsetMs()));
   }
 
   #write({ requestId, endpoint, model, basis, reason, trust, ...report }: PickReport): void {
@@ -60,11 +81,18 @@ export class PickTraces {
 }
 
 function isTraced(traceparent: string | null, spans: ThreadSpans): boolean {
-  const flags = TRACEPARENT.exec(traceparent ?? "")?.[1];
+  const flags = TRACEPARENT.exec(traceparent ?? "")?.[2];
   return flags === undefined ? spans.isNext() : (Number.parseInt(flags, 16) & 1) === 1;
 }
 
-function spanOf(report: PickReport, offsetMs: number): FinishedSpan {
+/** Random, and not all zeros, which W3C's format refuses. */
+function idOf(bytes: number): string {
+  const id = randomBytes(bytes);
+  if (id.every((byte) => byte === 0)) id.writeUInt8(1, 0);
+  return id.toString("hex");
+}
+
+function spanOf(report: PickReport, { traceId, spanId }: PickTrace, offsetMs: number): FinishedSpan {
   const { basis, reason, model, endpoint, trust, traceparent, promptTokens } = report;
   const { askedMs, tokensMs, lookedMs, decidedMs } = report.times;
   const matchedTokens = Math.round(report.heldTokens);
@@ -104,6 +132,7 @@ function spanOf(report: PickReport, offsetMs: number): FinishedSpan {
     },
     error: basis === "immediate" ? reason : null,
     ...(TRACEPARENT.test(traceparent ?? "") && traceparent !== null && { traceparent }),
+    ids: { traceId, spanId },
     parts,
   };
 }

@@ -40,6 +40,7 @@ const REPORT: PickReport = {
   model: "m",
   requestId: null,
   traceparent: null,
+  trace: null,
 };
 const IDLE: Omit<PickerStanding, "models" | "common"> & CommonStanding = {
   isReady: true,

@@ -122,7 +122,8 @@ const epochOffsetMs = (): number => epochMs() - sharedClockMs();
 const { shard } = settings;
 const others =
   shard === null ? [] : options.shards.addresses.flatMap((_, i) => (i === shard.index ? [] : [i]));
-const shown = new PickerMetrics(metrics, new PickTraces({ log, spans, epochOffsetMs }), others);
+const traces = new PickTraces({ log, spans, epochOffsetMs });
+const shown = new PickerMetrics(metrics, traces, others);
 const threads = new ThreadBoard(settings.threads, settings.thread);
 const sharing = sharingOf(options.share);
 
@@ -194,6 +195,7 @@ const picker: Picker = new Picker(
     shards,
     tokenizer: hasTokenizer ? { tokenize: async (request) => (await tokenizers).tokenize(request) } : null,
     watch: shown,
+    traces,
     isReady: () => threads.isServing(sharedClockMs()),
     now: sharedClockMs,
     ...(sharing !== null && { sharing: sharing.parts }),

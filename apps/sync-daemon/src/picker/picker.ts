@@ -24,6 +24,7 @@ import { assert, AssertionError } from "@kvsync/core";
 import type { Trust } from "@kvsync/routing";
 
 import { epochMs } from "../clock.ts";
+import type { SpanIds } from "../telemetry/finished-span.ts";
 import type { TokenizeOutcome } from "../tokenizer/tokenize-outcome.ts";
 import { type TokenizeRequest, tokenizeRequest } from "../tokenizer/tokenize-request.ts";
 import type { RankHeld } from "../query/match.ts";
@@ -74,6 +75,12 @@ export type PickReason =
 /** By what a pick was decided: `degraded` is by the index without the rows of a shard. */
 type ReportedBasis = PickBasis | "degraded";
 
+/** The span that a traced pick will have. */
+export interface PickTrace extends SpanIds {
+  /** For the engine: the pick's span is the parent of its own. */
+  readonly traceparent: string;
+}
+
 /** A decision, as it is counted. */
 export interface PickReport {
   readonly basis: ReportedBasis | "immediate";
@@ -102,6 +109,8 @@ export interface PickReport {
   /** Of the request's headers, unchecked. */
   readonly requestId: string | null;
   readonly traceparent: string | null;
+  /** Of the span that it gets; null for a pick that is not traced. */
+  readonly trace: PickTrace | null;
 }
 
 /** A prediction, and what became of it. */
@@ -136,6 +145,8 @@ export interface PickerParts {
   /** Null: no tokens but those of requests. */
   readonly tokenizer: { tokenize(request: TokenizeRequest): Promise<TokenizeOutcome> } | null;
   readonly watch: PickerWatch;
+  /** Chooses which picks are traced; absent: none is. */
+  readonly traces?: { begin(traceparent: string | null): PickTrace | null };
   /** Whether requests may come. */
   readonly isReady: () => boolean;
   /** Milliseconds, on a clock that never goes back. */
@@ -274,6 +285,14 @@ interface Looked {
   readonly isUsable: boolean;
   /** What other shards said; null when none was asked. */
   readonly shards: ShardHolds | null;
+}
+
+/** What an answer tells besides its endpoints. */
+interface AnswerFacts {
+  readonly promptTokens: number;
+  /** Shards whose rows it lacks. */
+  readonly missing: readonly number[];
+  readonly trace: PickTrace | null;
 }
 
 /** See the header. */
@@ -452,14 +471,12 @@ export class Picker implements SessionHost {
     const nowMs = this.#parts.now();
     const missing = looked.shards?.missing ?? [];
     const asked = this.#asked(question, served, looked);
-    if (session.explain !== undefined) {
-      const ranking = this.#fleet.explain(asked, nowMs / 1000);
-      const reason = known.reason === "none" && missing.length > 0 ? "shard_missing" : known.reason;
-      if (session.explain({ promptTokens, reason, missingShards: missing, ranking }) === "leave") return;
-    }
+    if (this.#isExplained(session, asked, known.reason, { promptTokens, missing, nowMs })) return;
     const outcome = this.#fleet.pick(session.id, asked, 1 + this.#options.fallbacks, nowMs / 1000);
     const lookedMs = this.#parts.now();
-    const told = session.decide(this.#answer(question, outcome, promptTokens, missing));
+    const caller = callerOf(question);
+    const trace = this.#parts.traces?.begin(caller.traceparent) ?? null;
+    const told = session.decide(this.#answer(question, outcome, { promptTokens, missing, trace }));
     assert(told, "a session that waits takes its decision");
     const isPick = outcome.kind === "pick";
     if (isPick) {
@@ -478,10 +495,28 @@ export class Picker implements SessionHost {
         decidedMs,
       },
       model: served?.question.model ?? null,
-      ...callerOf(question),
+      ...caller,
+      trace,
       bodyBytes: question.bodyBytes,
       promptTokens,
     });
+  }
+
+  /** Whether a question for the ranking was answered with it, and asks for no pick. */
+  #isExplained(
+    session: OpenSession,
+    asked: PickRequest,
+    reason: PickReason,
+    {
+      promptTokens,
+      missing,
+      nowMs,
+    }: Pick<AnswerFacts, "promptTokens" | "missing"> & { readonly nowMs: number },
+  ): boolean {
+    if (session.explain === undefined) return false;
+    const ranking = this.#fleet.explain(asked, nowMs / 1000);
+    const told = reason === "none" && missing.length > 0 ? "shard_missing" : reason;
+    return session.explain({ promptTokens, reason: told, missingShards: missing, ranking }) === "leave";
   }
 
   /** What the fleet is asked. */
@@ -577,8 +612,7 @@ export class Picker implements SessionHost {
   #answer(
     question: PickQuestion,
     outcome: PickOutcome,
-    promptTokens: number,
-    missing: readonly number[],
+    { promptTokens, missing, trace }: AnswerFacts,
   ): Decision {
     if (outcome.kind !== "pick") return { kind: "immediate", answer: unavailable(outcome.kind) };
     const { endpoints, heldTokens, rankToTell } = outcome;
@@ -586,6 +620,7 @@ export class Picker implements SessionHost {
     const setHeaders: [string, string][] = [];
     if (!question.headers.has("x-request-id"))
       setHeaders.push(["x-request-id", newRequestId(Math.floor(epochMs()))]);
+    if (trace !== null) setHeaders.push(["traceparent", trace.traceparent]);
     if (rankToTell !== null) setHeaders.push([RANK_HEADER, String(rankToTell)]);
     const facts = {
       worker: endpoints[0].worker,

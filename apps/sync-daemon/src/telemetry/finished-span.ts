@@ -6,6 +6,12 @@ import type { Attributes } from "@kvsync/observability/signals/span";
 /** What ingest threads and the picker's have spans of. */
 type ThreadSpanName = "ingest.apply" | "ingest.replay" | "pick" | "pick.lookup" | "tokenize";
 
+/** The ids of a span, in hex. */
+export interface SpanIds {
+  readonly traceId: string;
+  readonly spanId: string;
+}
+
 /** Something that has happened, of one name. */
 interface Finished<Name extends ThreadSpanName> {
   readonly name: Name;
@@ -18,6 +24,8 @@ interface Finished<Name extends ThreadSpanName> {
   readonly error: string | null;
   /** The caller's span, as its header has it; without one, the span begins a trace. */
   readonly traceparent?: string;
+  /** Given by a thread that told another process of the span before it ended; otherwise drawn when it is recorded. */
+  readonly ids?: SpanIds;
   /** What happened within it. */
   readonly parts?: readonly FinishedSpan[];
 }

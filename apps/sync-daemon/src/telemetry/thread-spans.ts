@@ -54,9 +54,20 @@ export class ThreadSpans {
 
   /** Hands a span over, if the budget allows. */
   finished(span: FinishedSpan): void {
-    const { now, dropped, send } = this.#dependencies;
-    if (this.#budget.take(now())) send(span);
-    else dropped.inc();
+    if (this.hasRoom()) this.send(span);
+  }
+
+  /** Takes a span from the budget that `send` hands over later; counts it as dropped when there is no room. */
+  hasRoom(): boolean {
+    const { now, dropped } = this.#dependencies;
+    const hasRoom = this.#budget.take(now());
+    if (!hasRoom) dropped.inc();
+    return hasRoom;
+  }
+
+  /** Hands over a span that `hasRoom` took. */
+  send(span: FinishedSpan): void {
+    this.#dependencies.send(span);
   }
 
   /** Messages up to the next one that is taken: geometrically distributed, so that each is taken with the same chance. */

@@ -49,7 +49,9 @@ import {
 } from "@opentelemetry/resources";
 import {
   BatchSpanProcessor,
+  type IdGenerator,
   ParentBasedSampler,
+  RandomIdGenerator,
   type Sampler,
   SamplingDecision,
   type SamplingResult,
@@ -58,7 +60,7 @@ import {
 } from "@opentelemetry/sdk-trace";
 
 import type { TraceIds, WriteEvent } from "../log/log-line.ts";
-import type { FinishedSpan } from "./finished-span.ts";
+import type { FinishedSpan, SpanIds } from "./finished-span.ts";
 import { BoundedProcessor, CountedExporter, SPANS_WAITING_MAX } from "./span-export.ts";
 import type { TracingSettings } from "../settings/tracing-settings.ts";
 
@@ -152,8 +154,28 @@ class RootSampler implements Sampler {
   }
 }
 
+/** Random ids, but for a span that another process has heard of. */
+class GivenIds implements IdGenerator {
+  readonly #random = new RandomIdGenerator();
+  #given: SpanIds | null = null;
+
+  readonly generateTraceId = (): string => this.#given?.traceId ?? this.#random.generateTraceId();
+  readonly generateSpanId = (): string => this.#given?.spanId ?? this.#random.generateSpanId();
+
+  /** Begins one span under these ids. */
+  under<Result>(ids: SpanIds | null, begin: () => Result): Result {
+    this.#given = ids;
+    try {
+      return begin();
+    } finally {
+      this.#given = null;
+    }
+  }
+}
+
 /** Makes spans of one daemon. */
 export class Tracing {
+  readonly #ids = new GivenIds();
   readonly #provider: TracerProvider;
   readonly #tracer: Tracer;
   readonly #contexts = new AsyncLocalStorageContextManager();
@@ -187,6 +209,7 @@ export class Tracing {
       resource: defaultResource()
         .merge(own)
         .merge(detectResources({ detectors: [envDetector] })),
+      idGenerator: this.#ids,
       sampler: new ParentBasedSampler({ root: new RootSampler(settings.ratio) }),
       spanLimits: { attributeValueLengthLimit: ATTRIBUTE_CHARACTERS_MAX },
       spanProcessors: [processor],
@@ -290,10 +313,10 @@ export class Tracing {
 
   #recordWithin(
     context: Context,
-    { name, startMs, endMs, facts, error, parts = [] }: FinishedSpan,
+    { name, startMs, endMs, facts, error, ids, parts = [] }: FinishedSpan,
   ): string | null {
     const options = { kind: KINDS[spanOf(name).kind], startTime: startMs, attributes: { ...facts } };
-    const span = this.#tracer.startSpan(name, options, context);
+    const span = this.#ids.under(ids ?? null, () => this.#tracer.startSpan(name, options, context));
     for (const part of parts) this.#recordWithin(trace.setSpan(context, span), part);
     if (error !== null) fail(span, error);
     span.end(endMs);

@@ -78,7 +78,7 @@ export const SPANS = spans({
       "kvsync.trust": oneOf(TRUST_LEVELS, "trust in them"),
     },
     meaning:
-      "The endpoint picker decides about a request. The picker's thread hands over at most 100 spans per second.",
+      "The endpoint picker decides about a request, and the engine gets this span as its parent. The picker's thread hands over at most 100 spans per second.",
   },
   "pick.lookup": {
     kind: "internal",
