@@ -74,6 +74,7 @@ const CHECKS: Partial<Record<ProblemCode, string>> = {
   sum_of_shares: "E8",
   ratio_parts: "E9",
   scaled: "E10",
+  set_operator: "E11",
   rule_name: "R1",
   record_level: "R1",
   rule_label: "R2",
@@ -117,6 +118,7 @@ const CHECKS: Partial<Record<ProblemCode, string>> = {
   value_words: "D18, R9",
   panel_by: "D19",
   panel_states: "D20",
+  panel_family: "D21",
   exemplars_unseen: "C3",
   panel_unrelated: "C2",
   runbook_unreachable: "C2",
@@ -170,7 +172,143 @@ function exchanged(one: string, other: string): (text: string) => string {
   };
 }
 
+/** A panel's query, its first by default, with one text in place of another. */
+function asked(title: string, from: string | RegExp, to: string, at = 0): (text: string) => string {
+  return (text) => {
+    const board = JSON.parse(text) as { panels: PanelJson[] };
+    const targets = allPanels(board).find((panel) => panel.title === title)?.targets as
+      | { expr: string }[]
+      | undefined;
+    const target = targets?.[at];
+    if (target === undefined) return text;
+    target.expr = target.expr.replaceAll(from instanceof RegExp ? new RegExp(from.source, "g") : from, to);
+    return JSON.stringify(board, null, 2);
+  };
+}
+
 const MISTAKES: readonly Mistake[] = [
+  // families under a text that is about others
+  [
+    "events received under the title of events processed",
+    OVERVIEW,
+    asked("Event processing rate", "kv_events_processed_total", "kv_events_received_total"),
+    "",
+    "panel_family",
+  ],
+  [
+    "contexts that are held under the title of prefixes",
+    OVERVIEW,
+    asked("Index capacity", "sync_indexer_contexts_limit", "kv_http_connections_limit"),
+    "",
+    "panel_family",
+  ],
+  [
+    "the depth of the queue, not its memory",
+    INGEST,
+    asked("Queue memory", "kv_stream_queue_memory_bytes", "kv_memory_limit_bytes"),
+    "",
+    "panel_family",
+  ],
+  [
+    "the lag of the picker's thread, not the main one's",
+    SERVICE,
+    asked(
+      "Event-loop lag",
+      "nodejs_eventloop_lag_p99_seconds",
+      `${NAMESPACE}_kv_picker_event_loop_lag_seconds`,
+    ),
+    "",
+    "panel_family",
+  ],
+  [
+    "tokens that engines reported as those that were predicted",
+    PICKER,
+    asked("Predicted against delivered tokens", "predicted_cached_tokens", "reported_cached_tokens"),
+    "",
+    "panel_family",
+  ],
+  [
+    "connections of the HTTP server as those of gateways",
+    PICKER,
+    asked("Open requests", "kv_picker_connections", "kv_http_connections", 2),
+    "",
+    "panel_family",
+  ],
+  [
+    "slow requests as failed ones",
+    SERVICE,
+    asked("Availability: failed share of matches", "slo_availability", "slo_latency"),
+    "",
+    "panel_family",
+  ],
+  [
+    "a quantity divided by itself",
+    SERVICE,
+    asked("File descriptors", "process_max_fds", "process_open_fds"),
+    "",
+    "ratio_parts",
+  ],
+  [
+    "one query twice under two legends",
+    PICKER,
+    asked("Open requests", "kv_picker_bookings", "kv_picker_streams", 1),
+    "",
+    "panel_family",
+  ],
+  // set operators
+  [
+    "engines that were never untrusted in the list of those that were",
+    ENGINES,
+    asked("Trust", " and on", " unless on"),
+    "",
+    "set_operator",
+  ],
+  [
+    "a condition whose value is shown",
+    ENGINES,
+    (text) =>
+      text.replace(
+        /topk\(20, (max by \(pod\) \(sum by .*?\)\)) and on \(pod\) (\(max by .*? > 0\))\)/,
+        "topk(20, $2 and on (pod) ($1))",
+      ),
+    "",
+    "set_operator",
+  ],
+  [
+    "a union in place of a condition",
+    ENGINES,
+    asked("Trust", " and on (pod)", " or on (pod)"),
+    "",
+    "set_operator",
+  ],
+  [
+    "a ratio only where there are failures",
+    OVERVIEW,
+    asked("Drop ratio by model", " or sum", " and sum"),
+    "",
+    "set_operator",
+  ],
+  [
+    "a ratio only where there are none",
+    OVERVIEW,
+    asked("Streams exact", " or sum", " unless sum"),
+    "",
+    "set_operator",
+  ],
+  [
+    "an alert where its condition does not hold",
+    RULES,
+    / and on \(cluster/,
+    " unless on (cluster",
+    "set_operator",
+  ],
+  [
+    "a burn rate over one of its windows alone",
+    RULES,
+    /( > [\d.]+\)) and (\(job:slo_)/,
+    "$1 or $2",
+    "set_operator",
+  ],
   // names, labels, values
   [
     "a misspelt metric in an alert",
@@ -1103,8 +1241,8 @@ const MISTAKES: readonly Mistake[] = [
     SERVICE,
     (text) =>
       text
-        .replace("{{deployment}} wanted", "{{deployment}} AVAILABLE")
-        .replace("{{deployment}} available", "{{deployment}} wanted")
+        .replace("{{deployment}} asked for", "{{deployment}} AVAILABLE")
+        .replace("{{deployment}} available", "{{deployment}} asked for")
         .replace("AVAILABLE", "available"),
     "",
     "panel_exchanged",
@@ -1461,6 +1599,41 @@ for (const [what, path, from, to, code, saidAt] of MISTAKES)
     expect(found, describeProblems(problems)).not.toEqual([]);
     expect(found.map(({ where }) => where.split(":")[0])).toContain(saidAt ?? path);
   });
+
+test("a family of any panel replaced by another of its kind, unit and labels is found (D21)", () => {
+  const checkedRules = checkRules(INPUT);
+  const missed: string[] = [];
+  const plants = familyPlants(checkedRules.names);
+  expect(plants.length).toBeGreaterThan(300);
+  // One check takes a tenth of a second.
+  for (const [path, title, name, other] of plants.filter((_, i) => i % 3 === 0)) {
+    const planted = plant(path, asked(title, new RegExp(String.raw`\b${name}\b`), other), "");
+    const found = checkPanelTexts(planted, checkedRules).map(({ code }) => code);
+    if (!found.includes("panel_family")) missed.push(`${path}: ${title}: ${name}, ${other}`);
+  }
+  expect(missed).toEqual([]);
+}, 60_000);
+
+/** Replacements in the first query of each panel. */
+function familyPlants(
+  names: ReturnType<typeof checkRules>["names"],
+): (readonly [path: string, title: string, name: string, other: string])[] {
+  const keyOf = (name: string): string => {
+    const { nature, measure, labels } = names.get(name) ?? { nature: name, measure: "", labels: new Map() };
+    return JSON.stringify([nature, measure, [...labels.keys()].sort()]);
+  };
+  return [OVERVIEW, ENGINES, INGEST, SERVICE, PICKER].flatMap((path) =>
+    allPanels(JSON.parse(FILES.get(path) ?? "") as DashboardJson).flatMap(({ title = "", targets = [] }) => {
+      const own = (targets[0]?.expr?.match(/[A-Za-z_:][\w:]*/g) ?? []).filter((name) => names.has(name));
+      return [...new Set(own)].flatMap((name) =>
+        [...names.keys()]
+          .filter((other) => !name.includes(":") && !other.includes(":") && !own.includes(other))
+          .filter((other) => keyOf(other) === keyOf(name))
+          .map((other) => [path, title, name, other] as const),
+      );
+    }),
+  );
+}
 
 test("any two panels of one kind and unit with each other's queries are found (D12)", () => {
   const checkedRules = checkRules(INPUT);

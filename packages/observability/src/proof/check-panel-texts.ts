@@ -4,6 +4,8 @@
  *  D12 No two panels of a dashboard fit better with their queries exchanged. Compared are panels of one kind and unit, since other
  *      exchanges fail the check of units. Nor do two queries of a panel fit better with each other's legends,
  *      or titles of columns: those of one measure, and of other families. Others are held by their values (D18) and quantiles (D8).
+ *  D21 No other family of the same kind, unit and labels fits a panel's text as well as the family in its query. So each such replacement is found: the text fits the family that was there better. Recorded series count as families.
+ *      Two queries of a panel are not the same.
  *
  * How well a text fits a query is the cosine of their words. Words of a text are those of title and description. Words of a query are
  * its families' names and help, labels, values and functions. A word counts by how few panels have it in their query.
@@ -12,6 +14,7 @@
  */
 
 import { type Artefacts, filesAt } from "./artefacts.ts";
+import type { ExposedName } from "../documents/exposed-names.ts";
 import type { CheckedRules } from "./check-rules.ts";
 import { shapeOf } from "./expression-shape.ts";
 import { allPanels, CHOSEN_LOG, columnTitle, type DashboardJson, type PanelJson } from "./grafana-json.ts";
@@ -24,6 +27,9 @@ import { stems } from "./word-stems.ts";
 const IN_TITLE = 3;
 const IN_FAMILY_NAME = 2;
 const ELSEWHERE = 1;
+
+/** A name in an expression. */
+const NAME = /[A-Za-z_:][\w:]*/g;
 
 type Weights = ReadonlyMap<string, number>;
 
@@ -60,8 +66,9 @@ export function checkPanelTexts(artefacts: Artefacts, rules: CheckedRules): read
       ({ name, help }) => [name, help] as const,
     ),
   );
+  const vocabulary = new Vocabulary(rules, helps);
   const boards = filesAt(artefacts.files, artefacts.places.dashboards).map(
-    ([path, text]) => [path, panelsOf(text, rules, helps)] as const,
+    ([path, text]) => [path, panelsOf(text, rules, vocabulary)] as const,
   );
   const rarity = rarityOf(boards.flatMap(([, panels]) => panels));
   for (const [path, panels] of boards)
@@ -84,10 +91,99 @@ export function checkPanelTexts(artefacts: Artefacts, rules: CheckedRules): read
         );
       }
     });
+  const exchange = new FamilyExchange(rules, vocabulary, rarity);
+  for (const [path, panels] of boards)
+    for (const panel of panels)
+      for (const message of exchange.problemsOf(panel)) {
+        found.at(`${path}: panel ${panel.json.id ?? 0} "${panel.json.title ?? ""}"`);
+        found.add("panel_family", message);
+      }
   return found.found;
 }
 
-function panelsOf(text: string, rules: CheckedRules, helps: ReadonlyMap<string, string>): Panel[] {
+/** D21. */
+class FamilyExchange {
+  readonly #rules: CheckedRules;
+  readonly #vocabulary: Vocabulary;
+  readonly #rarity: (word: string) => number;
+  /** Names that no other check tells apart. */
+  readonly #alike = new Map<string, string[]>();
+
+  constructor(rules: CheckedRules, vocabulary: Vocabulary, rarity: (word: string) => number) {
+    this.#rules = rules;
+    this.#vocabulary = vocabulary;
+    this.#rarity = rarity;
+    for (const [name, exposed] of rules.names) {
+      const key = alikeKey(exposed);
+      this.#alike.set(key, [...(this.#alike.get(key) ?? []), name]);
+    }
+  }
+
+  /** One sentence for each family that another one could stand for. */
+  problemsOf({ json, text }: Panel): string[] {
+    const targets = json.targets ?? [];
+    const isTwice = (expr: string, at: number): boolean =>
+      targets.some((target, j) => j !== at && target.expr === expr);
+    return targets.flatMap((target, i) => {
+      const legend = columnTitle(json, target) ?? target.legendFormat ?? "";
+      const line = together([text, weighed([[legend.replace(/\{\{[^}]*\}\}/g, ""), IN_TITLE]])]);
+      const fitWith = (expr: string): number => {
+        const exchanged = targets.map((each, j) => (i === j ? { expr } : each));
+        return (
+          fit(line, this.#words([{ expr }]), this.#rarity) + fit(text, this.#words(exchanged), this.#rarity)
+        );
+      };
+      const { expr = "" } = target;
+      const own = fitWith(expr);
+      if (expr !== "" && isTwice(expr, i)) return ["two of its queries are the same"];
+      return [...new Set(expr.match(NAME))].flatMap((name) =>
+        this.#othersOf(name)
+          .filter((other) => {
+            const exchanged = expr.replace(NAME, (each) => (each === name ? other : each));
+            return fitWith(exchanged) >= own && !isTwice(exchanged, i) && this.#passes(exchanged);
+          })
+          .map(
+            (other) =>
+              `its text fits ${other} as well as ${name}${legend === "" ? "" : `, of "${legend}"`}; name in it what the query counts`,
+          ),
+      );
+    });
+  }
+
+  /** Whether the checks of expressions find nothing. */
+  #passes(expr: string): boolean {
+    return shapeOf(plainPromql(expr), this.#rules.names).problems.length === 0;
+  }
+
+  #words(targets: readonly { readonly expr?: string }[]): Weights {
+    return wordsOfQueries({ targets }, this.#vocabulary);
+  }
+
+  #othersOf(name: string): readonly string[] {
+    const exposed = this.#rules.names.get(name);
+    if (exposed === undefined) return [];
+    const meant = this.#meantBy(name);
+    return (this.#alike.get(alikeKey(exposed)) ?? []).filter((other) => this.#meantBy(other) !== meant);
+  }
+
+  /** What a name stands for: recorded over another look-back, a series stands for the same. */
+  #meantBy(name: string): string {
+    const expression = this.#rules.recordExpressions.get(name);
+    if (expression === undefined) return this.#rules.names.get(name)?.family ?? name;
+    const families = new Set(
+      (expression.match(NAME) ?? [])
+        .filter((each) => this.#rules.names.has(each))
+        .map((each) => this.#meantBy(each)),
+    );
+    return families.size === 1 ? ([...families][0] ?? name) : name.replace(/\d+[smhd]$/, "");
+  }
+}
+
+function alikeKey({ nature, measure, labels }: ExposedName): string {
+  return JSON.stringify([nature, measure, [...labels.keys()].sort()]);
+}
+
+function panelsOf(text: string, rules: CheckedRules, vocabulary: Vocabulary): Panel[] {
   let board: DashboardJson;
   try {
     board = JSON.parse(text) as DashboardJson;
@@ -99,9 +195,9 @@ function panelsOf(text: string, rules: CheckedRules, helps: ReadonlyMap<string, 
     .filter(({ type, datasource }) => type !== "row" && datasource?.uid !== CHOSEN_LOG)
     .map((json) => ({
       json,
-      lines: linesOf(json, rules, helps),
+      lines: linesOf(json, rules, vocabulary),
       text: wordsOfText(json),
-      query: wordsOfQueries(json, rules, helps),
+      query: wordsOfQueries(json, vocabulary),
     }));
 }
 
@@ -122,7 +218,7 @@ function isAlike(one: PanelJson, other: PanelJson): boolean {
 }
 
 /** Queries whose legend has words of its own. */
-function linesOf(panel: PanelJson, rules: CheckedRules, helps: ReadonlyMap<string, string>): Line[] {
+function linesOf(panel: PanelJson, rules: CheckedRules, vocabulary: Vocabulary): Line[] {
   return (panel.targets ?? [])
     .map((target) => {
       const legend = columnTitle(panel, target) ?? target.legendFormat ?? "";
@@ -132,7 +228,7 @@ function linesOf(panel: PanelJson, rules: CheckedRules, helps: ReadonlyMap<strin
         measure: shape?.measure ?? "",
         families: tree === null ? new Set<string>() : familiesOf(tree, rules),
         text: weighed([[legend.replace(/\{\{[^}]*\}\}/g, ""), IN_TITLE]]),
-        query: wordsOfQueries({ targets: [target] }, rules, helps),
+        query: wordsOfQueries({ targets: [target] }, vocabulary),
       };
     })
     .filter(({ text }) => text.size > 0);
@@ -154,25 +250,45 @@ function wordsOfText({ title = "", description = "" }: PanelJson): Weights {
   ]);
 }
 
-function wordsOfQueries(
-  { targets = [] }: PanelJson,
-  rules: CheckedRules,
-  helps: ReadonlyMap<string, string>,
-): Weights {
-  const parts: [string, number][] = [];
-  const read = (expression: string): void => {
-    for (const [name] of expression.matchAll(/[A-Za-z_:][\w:]*/g)) {
-      const recorded = rules.recordExpressions.get(name);
-      const family = rules.names.get(name)?.family;
-      if (recorded !== undefined) {
-        parts.push([name.split(":").at(-1) ?? "", ELSEWHERE]);
-        read(recorded);
-      } else if (family === undefined) parts.push([name, ELSEWHERE]);
-      else parts.push([family, IN_FAMILY_NAME], [helps.get(family) ?? "", ELSEWHERE]);
-    }
-  };
-  for (const { expr = "" } of targets) read(expr);
-  return weighed(parts);
+function wordsOfQueries({ targets = [] }: PanelJson, vocabulary: Vocabulary): Weights {
+  const names = targets.flatMap(({ expr = "" }) => expr.match(NAME) ?? []);
+  return together([...new Set(names)].map((name) => vocabulary.wordsOf(name)));
+}
+
+/** What names in expressions say. */
+class Vocabulary {
+  readonly #rules: CheckedRules;
+  readonly #helps: ReadonlyMap<string, string>;
+  readonly #words = new Map<string, Weights>();
+
+  constructor(rules: CheckedRules, helps: ReadonlyMap<string, string>) {
+    this.#rules = rules;
+    this.#helps = helps;
+  }
+
+  /** The words of a name, and of the help of its family; those of its expression, of a recorded series. */
+  wordsOf(name: string): Weights {
+    const known = this.#words.get(name);
+    if (known !== undefined) return known;
+    const words = this.#read(name);
+    this.#words.set(name, words);
+    return words;
+  }
+
+  #read(name: string): Weights {
+    const recorded = this.#rules.recordExpressions.get(name);
+    const family = this.#rules.names.get(name)?.family;
+    if (recorded !== undefined)
+      return together([
+        weighed([[name.split(":").at(-1) ?? "", ELSEWHERE]]),
+        ...(recorded.match(NAME) ?? []).map((part) => this.wordsOf(part)),
+      ]);
+    if (family === undefined) return weighed([[name, ELSEWHERE]]);
+    return weighed([
+      [family, IN_FAMILY_NAME],
+      [this.#helps.get(family) ?? "", ELSEWHERE],
+    ]);
+  }
 }
 
 /** Each word with the largest of its weights. */
@@ -180,6 +296,14 @@ function weighed(parts: readonly (readonly [text: string, weight: number])[]): W
   const weights = new Map<string, number>();
   for (const [text, weight] of parts)
     for (const word of stems(text)) weights.set(word, Math.max(weights.get(word) ?? 0, weight));
+  return weights;
+}
+
+/** The words of several, each with the largest of its weights. */
+function together(all: readonly Weights[]): Weights {
+  const weights = new Map<string, number>();
+  for (const one of all)
+    for (const [word, weight] of one) weights.set(word, Math.max(weights.get(word) ?? 0, weight));
   return weights;
 }
 

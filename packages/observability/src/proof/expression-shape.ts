@@ -15,8 +15,10 @@
  *  E7  A division has a floor under its divisor, so that it is never NaN.
  *  E8  Values that do not add up (shares, ages, times, quantiles) are not summed.
  *  E9  A mean divides the sum of a histogram by its own count. Within one family, the dividend is the part and the divisor the whole. A
- *      limit divides what it limits.
+ *      limit divides what it limits, and nothing divides itself.
  *  E10 No value is scaled by a number, which no unit would show.
+ *  E11 `or` puts zeros in the place of none, `and` keeps what a condition on its right is true of, and `unless` is not used. So each of
+ *      them has a form that the two others lack.
  *
  * It follows the checks of pint (promql/series, impossible, aggregate, rate, counter, vector_matching, nan, regexp, fragile).
  */
@@ -358,9 +360,25 @@ class Walk {
 
   #setOperation(tree: Tree & { kind: "binary" }, left: Shape, right: Shape): Shape {
     this.#matched(tree, left, right);
+    this.#setForm(tree, left, right);
     if (tree.operator !== "or") return left;
     if (left.measure !== right.measure) this.add("measure_mismatch", `${left.measure} or ${right.measure}`);
     return { ...left, values: eitherValues(left.values, right.values) };
+  }
+
+  /** E11. */
+  #setForm({ operator, right: part }: Tree & { kind: "binary" }, left: Shape, right: Shape): void {
+    if (operator === "unless")
+      this.add("set_operator", 'no query leaves series out by "unless"; ask for those that are meant');
+    if (operator === "or" && !isZero(part))
+      this.add(
+        "set_operator",
+        'the right side of "or" is no zero: expected series times 0, in place of none',
+      );
+    if (operator === "and" && isZero(part))
+      this.add("set_operator", 'the right side of "and" is a zero: expected "or", or a condition');
+    if (operator === "and" && left.compared && !right.compared)
+      this.add("set_operator", 'the condition is on the left of "and": its value would be shown');
   }
 
   /** E10. */
@@ -427,6 +445,8 @@ class Walk {
 
   /** E9. */
   #parts(tree: Tree & { kind: "binary" }, left: Shape, right: Shape): void {
+    if (isSame(tree.left, tree.right))
+      this.add("ratio_parts", "the dividend is the divisor: the ratio is always 1");
     const [parts, wholes] = [selectorsIn(tree.left), selectorsIn(tree.right)];
     const [part, whole] = [parts[0], wholes[0]];
     // Sums of several families have no one name.
@@ -440,6 +460,19 @@ class Walk {
     if (LIMIT.test(dividend) && !LIMIT.test(divisor))
       this.add("ratio_parts", `${dividend} is a limit: expected it as the divisor`);
   }
+}
+
+/** Series times 0, which stand for none. */
+function isZero(tree: Tree): boolean {
+  return (
+    tree.kind === "binary" && tree.operator === "*" && tree.right.kind === "number" && tree.right.value === 0
+  );
+}
+
+/** Whether two parts of an expression are one text, but for a floor under the second. */
+function isSame(one: Tree, other: Tree): boolean {
+  const floored = other.kind === "binary" && other.operator === ">" ? other.left : other;
+  return one.kind !== "number" && JSON.stringify(one) === JSON.stringify(floored);
 }
 
 /** The values of an open label that a matcher may name; `null`: any. What is left out says nothing about a value. */

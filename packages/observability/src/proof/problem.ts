@@ -29,6 +29,7 @@ export type ProblemCode =
   | "sum_of_shares"
   | "ratio_parts"
   | "scaled"
+  | "set_operator"
   // rules
   | "unreadable_file"
   | "rule_name"
@@ -68,6 +69,7 @@ export type ProblemCode =
   | "replicas_summed"
   | "order_word"
   | "panel_exchanged"
+  | "panel_family"
   | "value_words"
   | "panel_by"
   | "panel_states"

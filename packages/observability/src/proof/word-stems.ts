@@ -12,6 +12,7 @@ const ENDINGS = [
   "ations",
   "ation",
   "ures",
+  "able",
   "ure",
   "ings",
   "ions",
@@ -34,7 +35,10 @@ const STEM_MIN = 3;
  * @returns their stems, in order, without the words that nearly every text has.
  */
 export function stems(text: string): string[] {
-  return (text.toLowerCase().match(/[a-z]+\d*/g) ?? [])
+  const lower = text.toLowerCase();
+  // "back-pressure" is written "backpressure" in names.
+  const joined = (lower.match(/[a-z]+(?:-[a-z]+)+/g) ?? []).map((word) => word.replaceAll("-", ""));
+  return [...(lower.match(/[a-z]+\d*/g) ?? []), ...joined]
     .filter((word) => word.length >= STEM_MIN && !EVERYWHERE.has(word))
     .map((word) => {
       const ending = ENDINGS.find((end) => word.endsWith(end) && word.length - end.length >= STEM_MIN);

@@ -24,7 +24,7 @@ export const EACH_ENGINE = row({
       shows:
         "One row per engine. Streams are its DP ranks; the last event's age is that of its quietest stream. With several replicas, each figure is the worst one's. Drops that lose nothing are left out.",
       normal:
-        "Not exact is 0; ages and blocks are close to each other; no gaps, no failed replays, no drops.",
+        "Ages and blocks are close to each other. Every stream is exact; no gaps, no failed replays, no drops.",
       width: 24,
       height: 10,
       columns: [

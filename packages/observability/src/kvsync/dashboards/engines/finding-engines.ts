@@ -36,7 +36,7 @@ export const FINDING_ENGINES = row({
       id: 21,
       title: "Age of the list of engines",
       shows: "Time since a source was last known to be up to date, by source and replica.",
-      normal: "Seconds for the file, minutes at most for Kubernetes.",
+      normal: "Below 10 minutes: short for the file, longer for Kubernetes.",
       width: 12,
       height: 6,
       queries: [
@@ -52,7 +52,7 @@ export const FINDING_ENGINES = row({
       title: "Engines wanted",
       shows:
         "Engines that each source wants followed, and those of this shard (own) and of other shards (elsewhere), by replica.",
-      normal: "The size of the fleet, alike on all replicas. Without shards, elsewhere is 0.",
+      normal: "The size of the fleet, alike on all replicas. Without shards, none is elsewhere.",
       width: 6,
       height: 8,
       queries: [
@@ -140,7 +140,7 @@ export const FINDING_ENGINES = row({
       id: 27,
       title: "Requests to the API server",
       shows: "Lists and watches that the Kubernetes API server answered well, per second.",
-      normal: "A watch every few minutes, a list twice an hour, for each namespace and replica.",
+      normal: "Few: watches and lists of each namespace and replica, renewed now and then.",
       width: 8,
       height: 8,
       queries: [

@@ -62,7 +62,8 @@ export const POSITION_AND_LAG = row({
       most: LINES_MAX,
       title: "Blocks held",
       shows: "Blocks that the index holds for each stream.",
-      normal: "Rises to the engine's cache size, then stays level; a fall to 0 is a clear or a restart.",
+      normal:
+        "Rises to the engine's cache size, then stays level; a fall to nothing is a clear or a restart.",
       width: 8,
       height: 8,
       queries: [

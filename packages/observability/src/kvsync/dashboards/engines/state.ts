@@ -88,7 +88,8 @@ export const STATE = row({
           (label) => [label("pod"), label("owner")].join(" "),
         ),
       ],
-      levels: { warning: 0, bad: "above" },
+      // One field within a look-back is more.
+      levels: { warning: 0.001, bad: "above" },
     }),
     connections: timeseries({
       id: 4,

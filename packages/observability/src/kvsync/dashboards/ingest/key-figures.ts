@@ -82,7 +82,7 @@ export const KEY_FIGURES = row({
       id: 5,
       title: "Oldest heartbeat",
       shows: "How long the quietest ingest worker had not run its tick when it was scraped.",
-      normal: "Below a second.",
+      normal: "Below 1 s.",
       width: 4,
       height: 4,
       queries: [query(max(ageAtScrape(LIMIT_METRICS.workerHeartbeat, HERE), []), "since tick")],

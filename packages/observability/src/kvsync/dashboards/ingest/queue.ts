@@ -17,8 +17,8 @@ export const QUEUE = row({
     depth: timeseries({
       id: 10,
       title: "Queue depth by lane",
-      shows: "Messages waiting, by lane, and the bound of the lane, at the replica with the most.",
-      normal: "Near 0 with short peaks; never a slope.",
+      shows: "Messages waiting, by lane, and the capacity of the lane, at the replica with the most.",
+      normal: "Next to nothing, with short peaks; never a slope.",
       width: 6,
       height: 8,
       queries: [
@@ -28,14 +28,14 @@ export const QUEUE = row({
         ),
         query(
           max(sum(value(STREAM_METRICS.streamQueueCapacity, HERE), ["instance", "lane"]), ["lane"]),
-          (label) => `${label("lane")} bound`,
+          (label) => `${label("lane")} capacity`,
         ),
       ],
     }),
     utilization: timeseries({
       id: 11,
       title: "Queue utilisation",
-      shows: "Share of each lane's bound in use, by replica.",
+      shows: "Share of each lane's capacity in use, by replica.",
       normal: "Below 10 %.",
       width: 6,
       height: 8,
@@ -55,7 +55,7 @@ export const QUEUE = row({
       id: 12,
       title: "Queue memory",
       shows: "Payload bytes waiting in the ingest queue, by replica.",
-      normal: "A few megabytes at most.",
+      normal: "Below 10 MB.",
       width: 6,
       height: 8,
       queries: [
@@ -66,7 +66,7 @@ export const QUEUE = row({
       id: 13,
       title: "Queue wait p99",
       shows: "Time that 99 % of messages wait less than, by lane.",
-      normal: "Below a millisecond on the live lane.",
+      normal: "Below 1 ms on the live lane.",
       width: 6,
       height: 8,
       queries: [

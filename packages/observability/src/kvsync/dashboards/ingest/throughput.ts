@@ -18,7 +18,7 @@ export const THROUGHPUT = row({
       title: "Rate by model",
       counts: "messages",
       shows: "Messages applied per second, by model, at the replica with the most.",
-      normal: "Follows the load; no model falls to 0 while its engines work.",
+      normal: "Follows the load; no model falls to nothing while its engines work.",
       width: 12,
       height: 8,
       queries: [
@@ -77,7 +77,7 @@ export const THROUGHPUT = row({
       title: "Events per message",
       shows:
         "How engines batch: messages per second by the number of events they carry, at the replica with the most.",
-      normal: "A few to tens; all at 1 costs more per event.",
+      normal: "A few to tens; single events cost more.",
       width: 24,
       height: 8,
       rows: "buckets",

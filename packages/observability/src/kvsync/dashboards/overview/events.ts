@@ -52,7 +52,7 @@ export const EVENTS = row({
       id: 10,
       title: "Processing latency p99",
       shows: "Time to decode and apply one event that 99 % stay below, by type.",
-      normal: "Well below a millisecond; events of thousands of blocks take longer.",
+      normal: "Below 1 ms; events of thousands of blocks take longer.",
       width: 8,
       height: 8,
       queries: [
@@ -120,7 +120,7 @@ export const EVENTS = row({
       title: "Replays",
       shows:
         "Replays per second, requested and by how they ended, each engine once at the replica with the most.",
-      normal: "Requested and completed are equal; failed stays at 0.",
+      normal: "Requested and completed are equal; none failed.",
       width: 12,
       height: 8,
       queries: [

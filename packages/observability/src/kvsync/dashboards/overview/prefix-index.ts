@@ -35,7 +35,8 @@ export const PREFIX_INDEX = row({
     capacity: timeseries({
       id: 16,
       title: "Index capacity",
-      shows: "Contexts in use per contexts allowed, by replica.",
+      shows:
+        "Contexts that the index holds, as a share of the limit of contexts that it may hold, by replica.",
       normal: "Below 90 %; at 100 % contexts are forgotten.",
       width: 6,
       height: 8,
@@ -138,7 +139,7 @@ export const PREFIX_INDEX = row({
       id: 22,
       title: "Index operation latency p99",
       shows: "Time of one index operation that 99 % stay below.",
-      normal: "Tens of microseconds for prompts of thousands of blocks.",
+      normal: "Below 1 ms, far less for prompts of a few blocks.",
       width: 6,
       height: 8,
       queries: [

@@ -89,7 +89,7 @@ export const ENDPOINTS = row({
       id: 21,
       title: "Looks at endpoints' metrics",
       shows: "Fetched pages per second, by outcome.",
-      normal: "All ok: five per second for each endpoint, by the default of picker.scrape_ms.",
+      normal: "All ok, for each endpoint at the interval picker.scrape_ms.",
       width: 8,
       height: 8,
       queries: [
@@ -100,7 +100,7 @@ export const ENDPOINTS = row({
       id: 22,
       title: "Age of endpoints' metrics",
       shows: "Time since the last good look at the endpoint where it is oldest, by replica.",
-      normal: "Below a second.",
+      normal: "Below 1 s.",
       width: 8,
       height: 8,
       queries: [query(max(value(PICKER_METRICS.scrapeAge, HERE), INSTANCE), (label) => label("instance"))],

@@ -18,14 +18,14 @@ export const PREDICTIONS = row({
       id: 8,
       title: "Predicted against delivered tokens",
       shows:
-        "Cached tokens per second that picks by the index expected, those of them that engines had, and all that engines had. Only answers that report their cached tokens count.",
+        "Cached tokens per second that picks by the index expected, those of them that engines had, and all that engines reported. Only answers that report their cached tokens count.",
       normal: "The three lines are close together.",
       width: 8,
       height: 8,
       queries: [
         query(sum(rate(predictedTokens, RATE, HERE), []), "predicted"),
         query(sum(rate(deliveredTokens, RATE, HERE), []), "delivered"),
-        query(sum(rate(reportedTokens, RATE, HERE), []), "all that engines had"),
+        query(sum(rate(reportedTokens, RATE, HERE), []), "reported by engines"),
       ],
     }),
     promptTokens: timeseries({
@@ -58,7 +58,7 @@ export const PREDICTIONS = row({
       id: 11,
       title: "Predictions that differ",
       shows: "Share of predictions that are off by more than a tenth of the prompt and two blocks, by model.",
-      normal: "A few per cent, of prompts with a beginning that another request was still computing.",
+      normal: "Below 10 %, of prompts with a beginning that another request was still computing.",
       width: 12,
       height: 8,
       queries: [

@@ -53,7 +53,7 @@ export const SHARDS = row({
       id: 107,
       title: "Time of a shard's answer",
       shows: "From the question to a shard's answer, or until it was given up.",
-      normal: "A few milliseconds; far below picker.shards.timeout_ms.",
+      normal: "Below 50 ms; far below picker.shards.timeout_ms.",
       width: 8,
       height: 8,
       logarithmic: true,

@@ -23,7 +23,7 @@ export const STREAMS = row({
       queries: [
         query(sum(value(PICKER_METRICS.streams, HERE), []), "open"),
         query(sum(value(PICKER_METRICS.bookings, HERE), []), "booked"),
-        query(sum(value(PICKER_METRICS.connections, HERE), []), "connections"),
+        query(sum(value(PICKER_METRICS.connections, HERE), []), "connections of gateways"),
       ],
     }),
     ends: timeseries({
@@ -72,7 +72,8 @@ export const STREAMS = row({
       id: 28,
       title: "Chunks of responses",
       shows: "Chunks of response bodies per second that pass the picker.",
-      normal: "0 with the shipped configuration of Envoy, which sends no response bodies.",
+      normal:
+        "Follows the answers. The shipped configuration of Envoy sends no response bodies, so that there are none.",
       width: 8,
       height: 8,
       queries: [query(sum(rate(PICKER_METRICS.responseChunks, RATE, HERE), []), "chunks")],

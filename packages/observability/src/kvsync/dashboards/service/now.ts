@@ -52,7 +52,8 @@ export const NOW = row({
     errorsNow: stat({
       id: 4,
       title: "Error ratio",
-      shows: "Share of requests answered with a 5xx status over five minutes, worst replica.",
+      shows:
+        "HTTP errors per request, which are answers with a 5xx status, over five minutes, worst replica.",
       normal: "0 %.",
       width: 4,
       height: 5,

@@ -64,7 +64,7 @@ export const PLATFORM = row({
             "namespace",
             "deployment",
           ]),
-          (label) => `${label("namespace")} ${label("deployment")} wanted`,
+          (label) => `${label("namespace")} ${label("deployment")} asked for`,
         ),
         query(
           sum(value(CLUSTER_METRICS.deploymentReplicasAvailable, { deployment: OF_KVSYNC }), [
@@ -155,7 +155,8 @@ export const PLATFORM = row({
     disk: timeseries({
       id: 65,
       title: "Disk space free",
-      shows: "Share of each file system that is free, from node-exporter.",
+      shows:
+        "Bytes that are still available in each file system, as a share of its size, from node-exporter.",
       normal: "Above 20 %.",
       width: 6,
       height: 8,

@@ -40,7 +40,7 @@ export function serviceObjectives(settings: KvsyncObjectives): Row<"availability
       latencyObjective: timeseries({
         id: 13,
         title: "Latency: slow share of matches",
-        shows: `Share of match requests that took longer than ${plain(slowSeconds.latency * 1000)} ms. ${allowed("latency")}`,
+        shows: `Share of match requests with a duration above ${plain(slowSeconds.latency * 1000)} ms. ${allowed("latency")}`,
         normal: "Below the line of the objective.",
         width: 12,
         height: 8,

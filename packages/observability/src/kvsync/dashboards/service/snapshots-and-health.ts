@@ -36,7 +36,7 @@ export const SNAPSHOTS_AND_HEALTH = row({
       title: "Snapshot age",
       shows:
         "Time since the index was last saved in a snapshot, or since the start of the daemon. The panel is empty when no snapshots are kept.",
-      normal: "Up to the interval, one minute unless set otherwise.",
+      normal: "Below 5 minutes, as often as snapshots are written.",
       width: 8,
       height: 8,
       queries: [
@@ -48,7 +48,7 @@ export const SNAPSHOTS_AND_HEALTH = row({
       id: 42,
       title: "Snapshot size",
       shows: "Bytes of the last snapshot. Two are kept while a third is written.",
-      normal: "24 bytes per holder of a block.",
+      normal: "Follows the snapshot's entries.",
       width: 8,
       height: 8,
       queries: [
@@ -70,7 +70,7 @@ export const SNAPSHOTS_AND_HEALTH = row({
       id: 44,
       title: "Snapshot operations",
       shows: "Snapshots made, read and fetched per second, by outcome.",
-      normal: "One a minute is 0.017; none failed.",
+      normal: "As often as snapshots are written; none failed.",
       width: 6,
       height: 8,
       queries: [
@@ -97,7 +97,7 @@ export const SNAPSHOTS_AND_HEALTH = row({
       id: 46,
       title: "Snapshot duration p95",
       shows: "Time that 95 % of the operations stay below.",
-      normal: "One to two seconds per ten million holders.",
+      normal: "Below 10 s, by the number of holders.",
       width: 6,
       height: 8,
       queries: [

@@ -35,7 +35,10 @@ export const SYSTEM = row({
         },
         { title: "Started", query: query(max(value(PROCESS_METRICS.startTime, HERE), INSTANCE), "start") },
         { title: "CPUs", query: query(max(value(LIMIT_METRICS.cpuLimit, HERE), INSTANCE), "CPUs") },
-        { title: "Memory", query: query(max(value(LIMIT_METRICS.memoryLimit, HERE), INSTANCE), "memory") },
+        {
+          title: "Memory limit",
+          query: query(max(value(LIMIT_METRICS.memoryLimit, HERE), INSTANCE), "memory"),
+        },
         {
           title: "Settings",
           query: query(max(value(SERVICE_METRICS.configurationInfo, HERE), ["instance", "hash"]), "settings"),
@@ -97,7 +100,7 @@ export const SYSTEM = row({
         ),
         query(
           max(value(PROCESS_METRICS.eventLoopLagMax, HERE), INSTANCE),
-          (label) => `${label("instance")} max`,
+          (label) => `${label("instance")} largest`,
         ),
         query(
           max(value(LIMIT_METRICS.eventLoopLagLimit, HERE), INSTANCE),

@@ -48,7 +48,7 @@ export const TOKENIZER = row({
       id: 24,
       title: "Tokenizer latency",
       shows: "Time of one question to a remote tokenizer, a second attempt included.",
-      normal: "Milliseconds; tens of them for prompts of a hundred thousand tokens.",
+      normal: "Below 10 ms; more for prompts of very many tokens.",
       width: 8,
       height: 8,
       queries: quantileQueries(
@@ -84,7 +84,7 @@ export const TOKENIZER = row({
       title: "Tokenizer circuit",
       shows: "Whether a tokenizer is asked at all, by replica and tokenizer.",
       normal:
-        "Closed. Open after several failures in a row, then tried every few seconds while lookups by prompt arrive.",
+        "Closed. Open after several failures in a row, then tried now and then while lookups by prompt arrive.",
       width: 6,
       height: 8,
       queries: [
