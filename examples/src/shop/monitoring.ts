@@ -57,7 +57,7 @@ const SHOP = dashboard({
           id: 2,
           title: "Checkout time",
           shows: "Time below which half and 99 % of checkouts are answered.",
-          normal: "Below a second.",
+          normal: "Below 1 s.",
           width: 8,
           height: 8,
           queries: quantileQueries(summed(bucketRate(CHECKOUT_DURATION, RATE, HERE), []), [0.5, 0.99]),

@@ -4,7 +4,7 @@
  * fails too, so that the list stays current.
  *
  * Titles name the numbered check: E of expression-shape.ts, R of check-rules.ts, D of check-dashboards.ts, check-panels.ts,
- * check-panel-texts.ts and check-value-words.ts, C of check-coverage.ts, G of check-configurations.ts. S is of check-scrapes.ts, R7
+ * check-panel-texts.ts, check-normal-ranges.ts and check-value-words.ts, C of check-coverage.ts, G of check-configurations.ts. S is of check-scrapes.ts, R7
  * of check-runbook-names.ts, G5 and G6 of check-deployment.ts, L of check-logs.ts.
  *
  * R8 is of check-scopes.ts. Mistakes that the types refuse are in promql.test.ts, definition's in slots.test.ts, wrong thresholds in the promtool tests.
@@ -119,6 +119,7 @@ const CHECKS: Partial<Record<ProblemCode, string>> = {
   panel_by: "D19",
   panel_states: "D20",
   panel_family: "D21",
+  panel_normal: "D22",
   exemplars_unseen: "C3",
   panel_unrelated: "C2",
   runbook_unreachable: "C2",
@@ -182,6 +183,19 @@ function asked(title: string, from: string | RegExp, to: string, at = 0): (text:
     const target = targets?.[at];
     if (target === undefined) return text;
     target.expr = target.expr.replaceAll(from instanceof RegExp ? new RegExp(from.source, "g") : from, to);
+    return JSON.stringify(board, null, 2);
+  };
+}
+
+/** A panel's text with one part in place of another. */
+function described(title: string, from: string, to: string): (text: string) => string {
+  return (text) => {
+    const board = JSON.parse(text) as { panels: { title?: string; description?: string }[] };
+    const panel = allPanels(board as DashboardJson).find((each) => each.title === title) as
+      | { description?: string }
+      | undefined;
+    if (panel?.description === undefined) return text;
+    panel.description = panel.description.replace(from, to);
     return JSON.stringify(board, null, 2);
   };
 }
@@ -255,6 +269,75 @@ const MISTAKES: readonly Mistake[] = [
     "",
     "panel_family",
   ],
+  // what is called normal
+  [
+    "a normal range that is red",
+    OVERVIEW,
+    "Normal: below 90 %; at 100 % contexts",
+    "Normal: above 90 %; at 100 % contexts",
+    "panel_normal",
+  ],
+  [
+    "a normal value that is red",
+    SERVICE,
+    described("Error ratio", "Normal: 0 %", "Normal: 10 %"),
+    "",
+    "panel_normal",
+  ],
+  [
+    "a normal share below the one that is red",
+    OVERVIEW,
+    described("Streams exact", "Normal: 100 %", "Normal: 50 %"),
+    "",
+    "panel_normal",
+  ],
+  [
+    "a normal range that ends behind the warning",
+    SERVICE,
+    described("Memory share", "Normal: below 80 %", "Normal: below 95 %"),
+    "",
+    "panel_normal",
+  ],
+  [
+    "a normal range that begins before the warning",
+    SERVICE,
+    described("Disk space free", "Normal: above 20 %", "Normal: above 5 %"),
+    "",
+    "panel_normal",
+  ],
+  [
+    "a normal time under an axis of bytes",
+    INGEST,
+    described("Queue memory", "Normal: below 10 MB", "Normal: below 10 ms"),
+    "",
+    "panel_normal",
+  ],
+  [
+    "a normal share under an axis of seconds",
+    PICKER,
+    described("Delay of the picker's thread", "below 20 ms", "below 20 %"),
+    "",
+    "panel_normal",
+  ],
+  [
+    "a normal quantity in words, which no run compares",
+    INGEST,
+    described("Event latency", "p99 below 10 ms", "p99 below ten milliseconds"),
+    "",
+    "panel_normal",
+  ],
+  [
+    "a quantity in the middle of a sentence",
+    OVERVIEW,
+    described("Events received", "follows the load", "rises by 5 % with the load"),
+    "",
+    "panel_normal",
+  ],
+  ["a normal state that is red", PICKER, "Normal: ready", "Normal: not ready", "panel_normal"],
+  ["an open circuit called normal", SERVICE, "Normal: closed", "Normal: open", "panel_normal"],
+  ["a normal state that is none", INGEST, "Normal: normal;", "Normal: quiet;", "panel_normal"],
+  ["refused files called normal", SERVICE, "Normal: in use", "Normal: refused", "panel_normal"],
+  ["a normal value that no label has", PICKER, "Normal: all eligible", "Normal: all healthy", "panel_normal"],
   // set operators
   [
     "engines that were never untrusted in the list of those that were",
@@ -1812,6 +1895,7 @@ test("every numbered check finds a planted mistake", () => {
     "check-dashboards",
     "check-panels",
     "check-panel-texts",
+    "check-normal-ranges",
     "check-value-words",
     "check-configurations",
     "check-scopes",

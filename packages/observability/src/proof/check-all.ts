@@ -8,6 +8,7 @@ import { checkConfigurations } from "./check-configurations.ts";
 import { checkCoverage } from "./check-coverage.ts";
 import { checkDashboards } from "./check-dashboards.ts";
 import { checkLogs } from "./check-logs.ts";
+import { checkNormalRanges } from "./check-normal-ranges.ts";
 import { checkPanelTexts } from "./check-panel-texts.ts";
 import { checkAlertTests, type CheckedRules, checkRules } from "./check-rules.ts";
 import { checkScopes } from "./check-scopes.ts";
@@ -43,6 +44,7 @@ export function checkArtefacts(artefacts: Artefacts, ownChecks: readonly OwnChec
     ...checkScopes(artefacts, rules),
     ...checkDashboards(artefacts, rules),
     ...checkPanelTexts(artefacts, rules),
+    ...checkNormalRanges(artefacts, rules),
     ...checkValueWords(artefacts, rules),
     ...checkCoverage(artefacts, rules),
     ...checkConfigurations(artefacts, rules),

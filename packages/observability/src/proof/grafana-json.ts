@@ -60,7 +60,7 @@ export interface PanelJson {
       readonly unit?: string;
       readonly noValue?: string;
       readonly mappings?: readonly {
-        readonly options?: Readonly<Record<string, { readonly text?: string }>>;
+        readonly options?: Readonly<Record<string, { readonly text?: string; readonly color?: string }>>;
       }[];
       readonly links?: readonly { readonly title?: string; readonly url?: string }[];
       readonly thresholds?: { readonly steps?: readonly { value: number | null; color?: string }[] };

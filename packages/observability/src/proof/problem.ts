@@ -70,6 +70,7 @@ export type ProblemCode =
   | "order_word"
   | "panel_exchanged"
   | "panel_family"
+  | "panel_normal"
   | "value_words"
   | "panel_by"
   | "panel_states"
