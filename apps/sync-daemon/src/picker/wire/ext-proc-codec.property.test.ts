@@ -35,7 +35,7 @@ const TRAPS = [
 const FAULTS: readonly (ProtoFaultCode | FrameFaultCode | SessionFault)[] = [
   ...(["truncated", "bad_varint", "bad_field_number", "bad_wire_type", "wrong_wire_type"] as const),
   ...(["unmatched_group", "too_deep", "compressed", "message_too_large", "cut_short"] as const),
-  ...(["headers_twice", "body_before_headers", "response_before_headers", "message_without_part"] as const),
+  ...(["headers_twice", "body_before_headers", "message_without_part"] as const),
 ];
 
 const random = new Prng(SEED);

@@ -45,7 +45,6 @@ export const STREAM_ENDS = ["complete", "client", "left", "drained", "failed", "
 export const STREAM_FAULTS = [
   "headers_twice",
   "body_before_headers",
-  "response_before_headers",
   "message_without_part",
   "truncated",
   "bad_varint",
