@@ -269,6 +269,36 @@ const MISTAKES: readonly Mistake[] = [
     "",
     "panel_family",
   ],
+  // aggregations
+  [
+    "a mean of rates under a title of their sum",
+    OVERVIEW,
+    asked("Fallbacks by reason", /\bsum\b/, "avg"),
+    "",
+    "raw_counter",
+  ],
+  ["the smallest rate of the replicas", ENGINES, asked("Gaps", /\bmax\b/, "min"), "", "raw_counter"],
+  [
+    "the number of rates, not their sum",
+    PICKER,
+    asked("Picks by decision", /\bsum\b/, "count"),
+    "",
+    "raw_counter",
+  ],
+  [
+    "the least memory under a text about each replica's",
+    SERVICE,
+    asked("Memory share", /\bmax\b/, "min"),
+    "",
+    "order_word",
+  ],
+  [
+    "a mean of gauges that its text does not name",
+    PICKER,
+    asked("Open requests", /\bsum\b/, "avg"),
+    "",
+    "order_word",
+  ],
   // what is called normal
   [
     "a normal range that is red",

@@ -28,7 +28,7 @@ import type { Measure } from "../promql/vector.ts";
 import type { CheckedRules } from "./check-rules.ts";
 import { type Shape, shapeOf } from "./expression-shape.ts";
 import { CHOSEN_DATASOURCE, columnTitle, type PanelJson, type TargetJson } from "./grafana-json.ts";
-import { unanswered } from "./order-words.ts";
+import { unanswered, untold } from "./order-words.ts";
 import { type Problem, ProblemList } from "./problem.ts";
 import { plainPromql, type Tree } from "./promql-tree.ts";
 import { quantilesIn, quantilesOf } from "./quantile-names.ts";
@@ -241,6 +241,8 @@ class PanelCheck {
     const [shows = ""] = description.split("\n\nNormal:");
     const queries = targets.map(({ expr = "" }) => expr);
     for (const message of unanswered(`${title}. ${shows}`, queries)) this.#found.add("order_word", message);
+    for (const message of queries.flatMap((query) => untold(`${title}. ${shows}`, query)))
+      this.#found.add("order_word", message);
   }
 
   /** D20. */

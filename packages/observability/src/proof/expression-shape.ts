@@ -10,6 +10,7 @@
  *      the values that its expression keeps.
  *  E3  `by`, `without`, `on`, `ignoring` and `group_*` name labels that are still there.
  *  E4  `rate` and `increase` read series that only grow, and nothing else reads those series.
+ *      Rates are added up, or the largest is taken.
  *  E5  `le` matchers are bucket bounds. `histogram_quantile` reads bucket rates summed by (…, le).
  *  E6  Both sides of an operator carry the same labels (or use `on`) and measures that go together.
  *  E7  A division has a floor under its divisor, so that it is never NaN.
@@ -66,6 +67,10 @@ export const SLOWEST_INTERVAL_SECONDS = 60;
 const RANGE_SECONDS_MIN = 4 * SLOWEST_INTERVAL_SECONDS;
 
 const GROWING: ReadonlySet<Nature> = new Set(["counter", "bucket", "sum", "count"]);
+
+const RATES: ReadonlySet<Nature> = new Set(["rate", "bucket_rate", "sum_rate", "count_rate"]);
+/** Of replicas that count the same, the largest is taken; different things are added up. */
+const RATE_AGGREGATIONS: ReadonlySet<string> = new Set(["sum", "max", "topk"]);
 
 /** Functions over a range, with what they may read. */
 const RANGE_FUNCTIONS = new Map<string, "growing" | "gauge">([
@@ -231,6 +236,8 @@ class Walk {
       this.add("raw_counter", `${tree.operator} over raw counters; take the rate first`);
     if (tree.operator === "sum" && !inner.additive)
       this.add("sum_of_shares", `a sum of what does not add up (${inner.measure}); take max, min or avg`);
+    if (RATES.has(inner.nature) && !RATE_AGGREGATIONS.has(tree.operator))
+      this.add("raw_counter", `${tree.operator} over rates: expected their sum, or the largest`);
     for (const label of tree.labels) {
       if (!inner.labels.has(label) && tree.mode === "by")
         this.add(
