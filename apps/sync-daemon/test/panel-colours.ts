@@ -1,8 +1,15 @@
 /**
- * Which values make a panel of the committed dashboards red, as PromQL that has a result only then.
+ * PromQL that has a result only when a panel of the committed dashboards is red, or is not what its text calls normal.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+
+import {
+  type NormalRange,
+  normalRangeOf,
+  normalStateOf,
+  normalText,
+} from "@kvsync/observability/proof/normal-range";
 
 const FOLDER = join(import.meta.dirname, "..", "..", "..", "infra", "grafana", "dashboards");
 
@@ -11,9 +18,18 @@ interface Step {
   readonly color: string;
 }
 
+interface TargetJson {
+  readonly refId: string;
+  readonly expr: string;
+  readonly legendFormat?: string;
+}
+
 interface PanelJson {
   readonly title: string;
-  readonly targets?: readonly { readonly refId: string; readonly expr: string }[];
+  readonly description?: string;
+  readonly targets?: readonly TargetJson[];
+  /** Of a folded row. */
+  readonly panels?: readonly PanelJson[];
   readonly fieldConfig?: {
     readonly defaults: {
       readonly thresholds?: { readonly steps: readonly Step[] };
@@ -39,7 +55,14 @@ export interface PanelQuery {
   readonly query: string;
   /** PromQL that has a result when the panel is red; null when nothing makes it red. */
   readonly red: string | null;
+  /** PromQL that has a result when a value is not normal; null where the text names no range. */
+  readonly abnormal: string | null;
 }
+
+/** Times and busy shares depend on the machine, and their order of magnitude does not. */
+const SLACK: Readonly<Partial<Record<NormalRange["unit"], number>>> = { seconds: 100, percent: 2 };
+/** Gaps between floats of one value. */
+const FLOAT_SLACK = 1e-6;
 
 /**
  * Reads the committed dashboards.
@@ -53,13 +76,20 @@ export function panelQueries(rateInterval: string): PanelQuery[] {
       title: string;
       panels: PanelJson[];
     };
-    return panels.flatMap((panel) =>
-      (panel.targets ?? []).map(({ refId, expr }) => {
+    const all = panels.flatMap((panel) => [panel, ...(panel.panels ?? [])]);
+    return all.flatMap((panel) =>
+      (panel.targets ?? []).map((target) => {
+        const { refId, expr } = target;
         const query = expr
           .replaceAll("$__rate_interval", rateInterval)
           .replaceAll("$__range", "30m")
           .replace(/"\$\w+"/g, '".+"');
-        return { where: `${title} › ${panel.title} ${refId}`, query, red: redOf(panel, refId, query) };
+        return {
+          where: `${title} › ${panel.title} ${refId}`,
+          query,
+          red: redOf(panel, refId, query),
+          abnormal: abnormalOf(panel, target, query),
+        };
       }),
     );
   });
@@ -78,6 +108,34 @@ function redOf(panel: PanelJson, refId: string, query: string): string | null {
   if (step === undefined) return null;
   if (step.value !== null) return `(${query}) >= ${step.value}`;
   return next?.value === undefined || next.value === null ? null : `(${query}) < ${next.value}`;
+}
+
+/** What the text says first: a range, one state, or one value of a label. */
+function abnormalOf(panel: PanelJson, { legendFormat = "" }: TargetJson, query: string): string | null {
+  const text = normalText(panel.description ?? "");
+  const range = normalRangeOf(text);
+  if (range !== null) return outside(range, legendFormat, query);
+  const states = Object.entries(panel.fieldConfig?.defaults.mappings?.[0]?.options ?? {});
+  const state = states.find(([, named]) => text.toLowerCase().startsWith(named.text.toLowerCase()));
+  if (state !== undefined) return `(${query}) != ${state[0]}`;
+  const all = normalStateOf(text);
+  const label = /^\{\{(\w+)\}\}$/.exec(legendFormat)?.[1];
+  if (all === null || label === undefined) return null;
+  const chosen = `label_replace(vector(1), "${label}", "${all.value}", "", "")`;
+  return `sum((${query}) unless on (${label}) ${chosen}) > ${all.othersShare + FLOAT_SLACK} * sum(${query})`;
+}
+
+function outside(
+  { low, high, isExact, quantile, unit }: NormalRange,
+  legend: string,
+  query: string,
+): string | null {
+  if (quantile !== null && !legend.includes(quantile)) return null;
+  const slack = isExact ? 1 : (SLACK[unit] ?? 1);
+  return [
+    ...(low === null ? [] : [`(${query}) < ${low / slack - FLOAT_SLACK}`]),
+    ...(high === null ? [] : [`(${query}) > ${high * slack + FLOAT_SLACK}`]),
+  ].join(" or ");
 }
 
 /** Columns of tables have thresholds of their own, by title. */
