@@ -48,9 +48,12 @@ const COLUMNS = [
   "reason",
   "since",
   "endpoint",
+  "rate",
+  "exact_hour",
 ];
 const STEP = 5;
 const POINTS = 720;
+const HOUR_MS = 3_600_000;
 const MEMORY_LIMIT = 2 ** 31;
 
 /** Totals of a daemon without engines and without callers. */
@@ -88,6 +91,10 @@ function troubledChecks(): unknown[] {
     check("snapshot_store", "no space left on device", "degraded"),
     check("tokenizer", "answers"),
   ];
+}
+
+function iso(ms: number): string {
+  return new Date(ms).toISOString();
 }
 
 /** Numbers from 0 to 1 that are the same in each run. */
@@ -287,7 +294,6 @@ export class FleetScript {
   engine(id: string): unknown {
     const ranks = this.ranks.filter((rank) => rank.id === id);
     if (ranks.length === 0) return null;
-    const iso = (ms: number): string => new Date(ms).toISOString();
     return {
       id,
       model: MODELS[ranks[0]?.model ?? 0],
@@ -303,12 +309,7 @@ export class FleetScript {
           failed: 0,
           abandoned: 0,
         },
-        timeline: [
-          { at: iso(this.at - 7_200_000), state: "live", trust: "exact" },
-          ...(rank.trust === 0
-            ? []
-            : [{ at: iso(rank.since ?? this.at), state: STATES[rank.state], trust: TRUSTS[rank.trust] }]),
-        ],
+        timeline: this.#timeline(rank),
         recent_restarts: rank.restarts === 0 ? [] : [iso(rank.since ?? this.at)],
         recent_gaps:
           rank.missed === 0
@@ -331,10 +332,38 @@ export class FleetScript {
               ],
         dropped: rank.missed === 0 ? {} : { covered_by_replay: 61, unknown_block: 7 },
         dropped_last_hour: rank.missed === 0 ? {} : { covered_by_replay: 61 },
-        events_per_second: Array.from({ length: 60 }, (_, minute) => 40 + 10 * Math.sin(minute / 4)),
+        events_per_second: this.#rates(rank),
         faults: {},
       })),
     };
+  }
+
+  /** What `GET /api/v1/dashboard/ranks` answers. */
+  hours(slots: readonly number[]): unknown {
+    const ranks = this.ranks.filter(({ slot }) => slots.includes(slot));
+    return {
+      ranks: ranks.map((rank) => ({
+        rank_slot: rank.slot,
+        engine: rank.id,
+        dp_rank: rank.rank,
+        timeline: this.#timeline(rank),
+        events_per_second: this.#rates(rank),
+      })),
+    };
+  }
+
+  #timeline({ trust, state, since }: ScriptedRank): unknown[] {
+    const now = { at: iso(since ?? this.at), state: STATES[state], trust: TRUSTS[trust] };
+    return [{ at: iso(this.at - 7_200_000), state: "live", trust: "exact" }, ...(trust === 0 ? [] : [now])];
+  }
+
+  /** Events of each minute; none since it has no connection. */
+  #rates({ slot, connected, since }: ScriptedRank): number[] {
+    const base = 20 + ((slot * 37) % 70);
+    const lost = connected ? 0 : (this.at - (since ?? this.at)) / 60_000;
+    return Array.from({ length: 60 }, (_, minute) =>
+      minute > 60 - lost ? 0 : Math.round(10 * (base + 9 * Math.sin((minute + slot) / 4) + (slot % 7))) / 10,
+    );
   }
 
   match(): unknown {
@@ -484,6 +513,8 @@ export class FleetScript {
       rank.reason,
       rank.since,
       `tcp://10.4.${Math.floor(rank.slot / 250)}.${rank.slot % 250}:5557`,
+      this.#rates(rank).at(-1) ?? null,
+      rank.trust === 0 ? 1 : 1 - Math.min(1, (this.at - (rank.since ?? this.at)) / HOUR_MS),
     ];
   }
 }

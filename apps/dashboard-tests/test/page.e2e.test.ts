@@ -56,6 +56,34 @@ describe.skipIf(!hasChromium)("the page in chromium", () => {
     await expect.poll(() => colors(1), PATIENCE).toEqual(["exact", "stale", "unknown"]);
   });
 
+  it("has the last hour and the events of each engine in its row, and sorts by both", async () => {
+    const server = await standIn();
+    const { page } = await browser.open(`${server.page}#/engines`);
+    const row = (id: string) => page.locator("tr.row", { hasText: id });
+    await expect.poll(() => row("vllm-0025").locator("svg").count(), PATIENCE).toBe(3);
+    const cell = (id: string, title: string) =>
+      page
+        .locator("thead th")
+        .allInnerTexts()
+        .then((titles) => row(id).locator("td").nth(titles.indexOf(title)));
+    const bar = await cell("vllm-0025", "Last hour");
+    expect(await bar.innerText()).toContain("87 %");
+    expect(await bar.locator("[title]").getAttribute("title")).toBe("exact for 87 % of the last hour");
+    expect(
+      await bar.locator(".cell").evaluateAll((cells) => cells.map((one) => one.getAttribute("class"))),
+    ).toEqual(["cell exact", "cell bad"]);
+    expect(await (await cell("vllm-0025", "Events/s")).innerText()).toBe("0");
+    await page.getByRole("button", { name: "Last hour" }).click();
+    await expect.poll(() => page.locator("tr.row").first().innerText(), PATIENCE).toContain("sglang-0011");
+    await page.getByRole("button", { name: "Events/s" }).click();
+    await expect.poll(() => page.locator("tr.row").first().innerText(), PATIENCE).toContain("vllm-0025");
+    const sorted = page.locator("th[aria-sort=ascending]");
+    expect(await sorted.innerText()).toContain("Events/s");
+    const asked = server.requests.filter((request) => request.includes("dashboard/ranks"));
+    expect(asked.length).toBeGreaterThan(0);
+    expect(asked.length).toBeLessThan(10);
+  });
+
   it("names the code of a refused answer, with a link to its meaning", async () => {
     const server = await standIn();
     const { page } = await browser.open(server.page);

@@ -179,7 +179,8 @@ export class StandIn {
   #tell(path: string, request: IncomingMessage, response: ServerResponse): void {
     const { fleet } = this;
     const day = this.#options.day ?? "bad";
-    const after = Number(new URL(request.url ?? "/", "http://stand-in").searchParams.get("after") ?? 0);
+    const { searchParams } = new URL(request.url ?? "/", "http://stand-in");
+    const after = Number(searchParams.get("after") ?? 0);
     if (path === "log-level" && request.method === "PUT") {
       const until = new Date(Date.now() + 60_000).toISOString();
       body(request, (sent) => {
@@ -194,6 +195,7 @@ export class StandIn {
       system: () => systemAnswer(fleet, day),
       logs: () => logsAnswer(fleet, day, after),
       picker: () => pickerAnswer(fleet, day),
+      "dashboard/ranks": () => fleet.hours((searchParams.get("slots") ?? "").split(",").map(Number)),
     };
     const answer = answers[path]?.() ?? null;
     if (answer !== null) json(response, answer);

@@ -78,7 +78,10 @@ const reader = {
 } as unknown as PrefixReader;
 /** Blocks by tier change as often as they are counted, which is rarely. */
 const tiersOf = (): readonly number[] => [9000, 900, 0, 0];
-const fleet = { registry, board, reader, tiersOf };
+/** Rates are measured with each sample. */
+const rateOf = (_owner: unknown, rankSlot: number): number =>
+  ((rankSlot + Math.floor(nowMs / STEP_MS)) % 97) + 0.5;
+const fleet = { registry, board, reader, tiersOf, rateOf };
 
 /** Milliseconds of CPU of one call, the mean: a kernel may count in steps of several milliseconds. */
 function cpuMs(work: () => void): number {

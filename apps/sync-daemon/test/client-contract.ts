@@ -11,6 +11,7 @@ import type {
   LogLines,
   MatchAnswer as ClientAnswer,
   PickAnswer,
+  RankHours,
   SilenceList,
   SystemReport as ClientSystem,
   WantedSilence,
@@ -18,7 +19,7 @@ import type {
 import type { z } from "zod";
 
 import type { AlertsAnswer, silenceBody, SilencesAnswer } from "../src/openapi/alert-answers.ts";
-import type { historyAnswer } from "../src/openapi/dashboard-answers.ts";
+import type { historyAnswer, RankHoursAnswer } from "../src/openapi/dashboard-answers.ts";
 import type { EngineDetailsAnswer } from "../src/openapi/engine-answers.ts";
 import type { pickAnswer, RankedEndpoint as SentEndpoint } from "../src/openapi/picker-answers.ts";
 import type { IndexReport, LogLinesAnswer, SystemReport } from "../src/openapi/system-answers.ts";
@@ -62,4 +63,5 @@ export const CLIENT_NAMES_WHAT_IS_SENT: readonly [
   Has<SystemReport, ClientSystem>,
   Has<LogLinesAnswer, LogLines>,
   Has<z.output<typeof historyAnswer>, FleetHistory>,
-] = [true, true, true, true, true];
+  Has<RankHoursAnswer, RankHours>,
+] = [true, true, true, true, true, true];

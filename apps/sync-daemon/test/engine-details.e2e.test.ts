@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import type { EngineDetailsAnswer } from "../src/openapi/engine-answers.ts";
+import type { RankHoursAnswer } from "../src/openapi/dashboard-answers.ts";
 import type { IndexReport, LogLinesAnswer, SystemReport } from "../src/openapi/system-answers.ts";
 import { DaemonProcess } from "./daemon-process.ts";
 import { caughtUp, dumped, TestEngine, until } from "./fleet.ts";
@@ -132,6 +133,20 @@ test("an engine's own answer has its events by the minute, and drops of the last
     expect(rank?.dropped_last_hour).toEqual(rank?.dropped);
     return (rank?.events_per_second.at(-1) ?? 0) > 0;
   });
+});
+
+test("the last hour of several ranks is that of their own answers, and a slot without a rank is left out", async () => {
+  const all = await Promise.all(engines.map((_, i) => details(`engine-${i}`)));
+  const slots = all.map(({ ranks }) => ranks[0]?.rank_slot ?? -1);
+  const { ranks } = await get<RankHoursAnswer>(`/api/v1/dashboard/ranks?slots=${slots.join(",")},4000`);
+  expect(ranks.map(({ engine }) => engine).toSorted()).toEqual(all.map(({ id }) => id));
+  for (const { engine, timeline, events_per_second } of ranks) {
+    const own = all.find(({ id }) => id === engine)?.ranks[0];
+    expect(timeline).toEqual(own?.timeline);
+    expect(events_per_second.slice(0, -1)).toEqual(own?.events_per_second.slice(0, -1));
+  }
+  for (const wrong of ["", "?slots=", "?slots=a", "?slots=1,", `?slots=${"1,".repeat(64)}1`])
+    expect((await daemon.fetch(`/api/v1/dashboard/ranks${wrong}`)).status, wrong).toBe(400);
 });
 
 test("a gap that a replay has filled is not left open", async () => {

@@ -71,6 +71,8 @@ function changingFleet(ranks: number): { readonly fleet: BoardFleet; readonly ch
       step += 1;
       for (const slot of slots) {
         fleet.blocks.set(slot, (slot * 7919 + step * 12) % 9973);
+        // Rates are measured with each sample.
+        fleet.rates.set(slot, ((slot + Math.floor(step / (SAMPLE_MS / BEAT_MS))) % 97) + 0.5);
         fleet.tell(slot, { sequenceNumber: step * 3, stored: step * 30 });
       }
     },

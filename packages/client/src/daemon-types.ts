@@ -52,6 +52,19 @@ export interface RankDetails {
   readonly tiers: Readonly<Record<TierName, number>> | null;
 }
 
+/** The last hour of a rank. */
+export interface RankHour extends Pick<RankDetails, "timeline" | "events_per_second"> {
+  readonly rank_slot: number;
+  readonly engine: string;
+  readonly dp_rank: number;
+}
+
+/** The last hour of some ranks. */
+export interface RankHours {
+  /** A slot that no rank has is left out. */
+  readonly ranks: readonly RankHour[];
+}
+
 /** An engine. The daemon answers more fields. */
 export interface EngineDetails {
   readonly id: string;

@@ -24,6 +24,8 @@ export type {
   LogLines,
   LogQuery,
   RankDetails,
+  RankHour,
+  RankHours,
   Severity,
   SystemReport,
   TierName,

@@ -25,6 +25,7 @@ import type {
   IndexReport,
   LogLines,
   LogQuery,
+  RankHours,
   SystemReport,
 } from "./daemon-types.ts";
 import type { ChatPrompt, MatchAnswer, Question, QuestionOptions, TextPrompt } from "./match-types.ts";
@@ -171,6 +172,17 @@ export class KvsyncClient {
     const url = new URL(`api/v1/dashboard/history?seconds=${seconds}`, this.#url).href;
     const isExpected = (body: Body): boolean => typeof body["series"] === "object" && body["series"] !== null;
     return (await this.#call({ url, isRepeatable: true }, isExpected, call)) as unknown as FleetHistory;
+  }
+
+  /**
+   * States and rates of some ranks over the last hour.
+   *
+   * @param slots - `rank_slot` of at most 64 ranks.
+   * @throws as `match`.
+   */
+  async rankHours(slots: readonly number[], call: CallOptions = {}): Promise<RankHours> {
+    const path = `dashboard/ranks?slots=${slots.join(",")}`;
+    return (await this.#get(path, "ranks", call)) as unknown as RankHours;
   }
 
   /** Alerts, rules and silences, with their source. Throws as `match`. */

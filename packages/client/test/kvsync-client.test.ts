@@ -331,7 +331,14 @@ test("a pick without endpoints, or an answer of something else, is no pick (L4)"
 });
 
 test("what operators look at is asked by GET under its own path, with the token and without a body", async () => {
-  const answers = [{ ranks: [] }, { contexts: [] }, { settings: [] }, { lines: [], last: 4 }, { series: {} }];
+  const answers = [
+    { ranks: [] },
+    { contexts: [] },
+    { settings: [] },
+    { lines: [], last: 4 },
+    { ranks: [{}] },
+    { series: {} },
+  ];
   const { url, received } = await serve(
     ...answers.map((answer) => (response: ServerResponse) => void response.end(JSON.stringify(answer))),
   );
@@ -340,13 +347,15 @@ test("what operators look at is asked by GET under its own path, with the token 
   expect(await client.index()).toEqual(answers[1]);
   expect(await client.system()).toEqual(answers[2]);
   expect(await client.logs({ level: "warn", after: 3, pod: undefined })).toEqual(answers[3]);
-  expect(await client.history()).toEqual(answers[4]);
-  expect(await client.history(60)).toEqual(answers[4]);
+  expect(await client.rankHours([3, 17])).toEqual(answers[4]);
+  expect(await client.history()).toEqual(answers[5]);
+  expect(await client.history(60)).toEqual(answers[5]);
   expect(received.map(({ url: { pathname, search } }) => pathname + search)).toEqual([
     "/api/v1/engines/a%2Fb%20c",
     "/api/v1/index",
     "/api/v1/system",
     "/api/v1/logs?level=warn&after=3",
+    "/api/v1/dashboard/ranks?slots=3,17",
     "/api/v1/dashboard/history?seconds=3600",
     "/api/v1/dashboard/history?seconds=60",
   ]);

@@ -14,7 +14,7 @@ import { now } from "../page/state.ts";
 import type { RankRow } from "../stream/fleet-store.ts";
 import { ENGINES } from "../texts/engines.ts";
 import { type EngineSummary, isUnreachable } from "../verdict/fleet-summary.ts";
-import { count, duration, measure, textOf, timeOfDay, utc } from "../words.ts";
+import { count, duration, measure, percent, textOf, timeOfDay, utc } from "../words.ts";
 import { useAddresses } from "./addresses.ts";
 import { BarRow } from "./bar-row.tsx";
 import {
@@ -234,11 +234,16 @@ function History({
       )}
       {details === null ? null : (
         <section>
-          <h3>{ENGINES.timeline}</h3>
+          <h3>
+            <span>{ENGINES.timeline}</span>
+            <span class="faint">
+              {row.exactHour === null ? "" : ENGINES.exactFor(textOf(percent(row.exactHour)))}
+            </span>
+          </h3>
           <Timeline entries={details.timeline} end={now.value} />
         </section>
       )}
-      {details === null ? null : <Rate values={details.events_per_second} />}
+      {details === null ? null : <Rate values={details.events_per_second} present={row.rate} />}
       {details === null ? null : <Gaps details={details} />}
       <Tiers row={row} details={details} />
       {details === null ? null : <Drops details={details} addresses={addresses} />}
@@ -247,13 +252,20 @@ function History({
 }
 
 /** Events by the minute. A daemon whose page is off, or an older one, knows none. */
-function Rate({ values = [] }: { readonly values?: readonly (number | null)[] }): ComponentChildren {
+function Rate({
+  values = [],
+  present,
+}: {
+  readonly values?: readonly (number | null)[];
+  /** The rate that the stream has. */
+  readonly present: number | null;
+}): ComponentChildren {
   if (values.every((value) => value === null)) return null;
   return (
     <section>
       <h3>
         <span>{ENGINES.rate}</span>
-        <span class="faint">{ENGINES.rateNow(textOf(measure(values.at(-1) ?? null)))}</span>
+        <span class="faint">{ENGINES.rateNow(textOf(measure(present ?? values.at(-1) ?? null)))}</span>
       </h3>
       <Spark values={values} color="--c2" edges={[0, Math.max(...values.map((value) => value ?? 0))]} />
     </section>

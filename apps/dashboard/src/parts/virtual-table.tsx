@@ -33,6 +33,8 @@ export interface VirtualTableProps<Row> {
   readonly sort: { readonly key: string; readonly isAscending: boolean } | null;
   readonly onSort: (key: string) => void;
   readonly onOpen: (row: Row) => void;
+  /** Gets the rows that are drawn, after each drawing. */
+  readonly onSight?: (rows: readonly Row[]) => void;
   /** Key of the row that is open. */
   readonly open: string | null;
 }
@@ -75,6 +77,10 @@ export function VirtualTable<Row>(props: VirtualTableProps<Row>): ComponentChild
     setFocus(next);
     scrollTo(box.current, next);
   };
+  const drawn = rows.slice(first, end);
+  useLayoutEffect(() => {
+    props.onSight?.(drawn);
+  });
   useLayoutEffect(() => {
     if (!isFocusWanted.current) return;
     const row = box.current?.querySelector<HTMLElement>(`[data-index="${focused}"]`);
@@ -112,7 +118,7 @@ export function VirtualTable<Row>(props: VirtualTableProps<Row>): ComponentChild
         <Head {...props} columns={columns} all={props.columns} />
         <tbody>
           <Space rows={first} columns={columns.length} />
-          {rows.slice(first, end).map((row, i) => {
+          {drawn.map((row, i) => {
             const index = first + i;
             const key = keyOf(row);
             return (

@@ -20,6 +20,8 @@ const COLUMNS = [
   "gaps",
   "rank",
   "reason",
+  "rate",
+  "exact_hour",
 ];
 const TRUSTS = ["exact", "partial", "stale", "unknown"];
 const STATES = ["connecting", "replaying", "live", "disconnected"];
@@ -58,6 +60,8 @@ const row = fc.tuple(
   fc.nat(5),
   fc.nat(3),
   fc.option(fc.constantFrom("gap", "verifying")),
+  fc.option(fc.nat(90)),
+  fc.option(fc.constantFrom(0, 0.5, 1)),
 );
 const settable = COLUMNS.map((name, i) => ({ name, i })).filter(
   ({ name }) => !["slot", "seq", "age_ms"].includes(name),

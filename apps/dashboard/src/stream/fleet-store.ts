@@ -47,6 +47,10 @@ export interface RankRow {
   blocks: number;
   /** Null when the daemon does not count by tier. */
   tiers: Tiers | null;
+  /** Events applied per second; null where the daemon has not measured it yet. */
+  rate: number | null;
+  /** Share of the last hour in which it was exact, 0 to 1; null where nothing is known. */
+  exactHour: number | null;
   gaps: number;
   missed: number;
   replays: number;
@@ -162,7 +166,8 @@ export class FleetStore {
     const number = typeof value === "number" ? value : null;
     if ((COUNTS as readonly string[]).includes(column)) row[column as CountColumn] = number ?? 0;
     else if (column === "slot" || column === "rank") row[column] = number ?? 0;
-    else if (column === "seq" || column === "since") row[column] = number;
+    else if (column === "seq" || column === "since" || column === "rate") row[column] = number;
+    else if (column === "exact_hour") row.exactHour = number;
     else if (column === "age_ms") row.eventAt = number === null ? null : this.at - number;
     else if (column === "connected") row.connected = Boolean(value);
     else if (column === "tiers") row.tiers = tiersOf(value);
@@ -201,6 +206,8 @@ function emptyRow(): RankRow {
     eventAt: null,
     blocks: 0,
     tiers: null,
+    rate: null,
+    exactHour: null,
     gaps: 0,
     missed: 0,
     replays: 0,

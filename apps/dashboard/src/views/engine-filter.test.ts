@@ -16,12 +16,14 @@ const COLUMNS = [
   "connected",
   "missed",
   "endpoint",
+  "rate",
+  "exact_hour",
 ];
 const ROWS = [
-  [0, "vllm-10", 0, "llama", "file", "live", 0, 1, 3, "tcp://10.4.7.31:5557"],
-  [1, "vllm-2", 0, "llama", "kubernetes", "replaying", 2, 1, 9, "tcp://10.4.7.32:5557"],
-  [2, "sglang-1", 0, "qwen", "kubernetes", "live", 0, 1, 0, "tcp://10.9.9.9:5557"],
-  [3, "sglang-1", 1, "qwen", "kubernetes", "disconnected", 3, 0, 1, "tcp://10.9.9.9:5558"],
+  [0, "vllm-10", 0, "llama", "file", "live", 0, 1, 3, "tcp://10.4.7.31:5557", 6, 1],
+  [1, "vllm-2", 0, "llama", "kubernetes", "replaying", 2, 1, 9, "tcp://10.4.7.32:5557", 40, 0.95],
+  [2, "sglang-1", 0, "qwen", "kubernetes", "live", 0, 1, 0, "tcp://10.9.9.9:5557", 30, 1],
+  [3, "sglang-1", 1, "qwen", "kubernetes", "disconnected", 3, 0, 1, "tcp://10.9.9.9:5558", 20, 0.2],
 ];
 
 function engines(rows: readonly (readonly (string | number)[])[] = ROWS): readonly EngineSummary[] {
@@ -42,8 +44,21 @@ describe("the table of engines", () => {
   it("sorts by a column, both ways, and ignores one that does not exist", () => {
     expect(ids("sort=missed")).toEqual(["sglang-1", "vllm-10", "vllm-2"]);
     expect(ids("sort=-missed")).toEqual(["vllm-2", "vllm-10", "sglang-1"]);
+    expect(ids("sort=hour")).toEqual(["sglang-1", "vllm-2", "vllm-10"]);
     expect(ids("sort=id")).toEqual(["sglang-1", "vllm-2", "vllm-10"]);
     expect([readSort("nothing"), readSort(null), readSort("toString")]).toEqual([null, null, null]);
+  });
+
+  it("sorts an engine by the sum of its ranks, as it is shown", () => {
+    expect(ids("sort=-rate")).toEqual(["sglang-1", "vllm-2", "vllm-10"]);
+    expect(ids("sort=rate")).toEqual(["vllm-10", "vllm-2", "sglang-1"]);
+    const two = [
+      [0, "one", 0, "m", "file", "live", 0, 1, 5, "", 0, 1],
+      [1, "two", 0, "m", "file", "live", 0, 1, 4, "", 0, 1],
+      [2, "two", 1, "m", "file", "live", 0, 1, 4, "", 0, 1],
+    ];
+    const sorted = filterEngines(engines(two), new URLSearchParams("sort=-missed"));
+    expect(sorted.map(({ id }) => id)).toEqual(["two", "one"]);
   });
 
   it("filters by trust, state, model and source, all at once", () => {

@@ -5,7 +5,9 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { route, setParams } from "../page/route.ts";
 import { connectionState, fleetSummary, followStream, hasData, now, staleness } from "../page/state.ts";
 import { EngineDrawer } from "../parts/drawer.tsx";
+import { HourCell, RateCell, useHours } from "../parts/last-hour.tsx";
 import { Panel } from "../parts/panel.tsx";
+import type { Hours } from "../parts/rank-hours.ts";
 import { Dot, Tag, toneOf } from "../parts/tag.tsx";
 import { type Column, VirtualTable } from "../parts/virtual-table.tsx";
 import type { RankRow, Tiers } from "../stream/fleet-store.ts";
@@ -13,7 +15,7 @@ import { ENGINES } from "../texts/engines.ts";
 import { PANELS } from "../texts/frame.ts";
 import { compareNames, type EngineSummary, TRUST_ORDER } from "../verdict/fleet-summary.ts";
 import { count, duration, textOf, UNKNOWN } from "../words.ts";
-import { csvOf, filterEngines, readSort } from "./engine-filter.ts";
+import { csvOf, filterEngines, rateOf, readSort, sumOf } from "./engine-filter.ts";
 
 /** An engine without an event for so long is idle: that is no fault. */
 const IDLE_SECONDS = 30;
@@ -232,7 +234,9 @@ function EngineTable({
       return after;
     });
   });
-  const columns = useMemo(() => columnsOf(unfolded, toggle.current), [unfolded]);
+  const slots = useRef<readonly number[]>([]);
+  const hours = useHours(slots);
+  const columns = useMemo(() => columnsOf(unfolded, toggle.current, hours), [unfolded, hours]);
   const sort = readSort(params.get("sort"));
   const rows = shown.flatMap((engine): TableRow[] => [
     { engine, rank: engine.worst, isEngine: true },
@@ -256,6 +260,9 @@ function EngineTable({
           }}
           onOpen={({ engine }) => {
             setParams({ open: engine.id });
+          }}
+          onSight={(drawn) => {
+            slots.current = drawn.map(({ rank }) => rank.slot);
           }}
           open={open}
         />
@@ -285,7 +292,11 @@ function EngineTable({
   );
 }
 
-function columnsOf(unfolded: ReadonlySet<string>, toggle: (id: string) => void): Column<TableRow>[] {
+function columnsOf(
+  unfolded: ReadonlySet<string>,
+  toggle: (id: string) => void,
+  hours: Hours,
+): Column<TableRow>[] {
   const titles = ENGINES.columns;
   const number = (
     key: "gaps" | "missed" | "restarts" | "drops",
@@ -298,7 +309,7 @@ function columnsOf(unfolded: ReadonlySet<string>, toggle: (id: string) => void):
     leaves,
     isNumber: true,
     cell: ({ engine, rank, isEngine }) => {
-      const value = isEngine ? engine.ranks.reduce((sum, one) => sum + one[key], 0) : rank[key];
+      const value = isEngine ? sumOf(engine, key) : rank[key];
       return value === 0 ? <span class="idle">0</span> : count(value);
     },
   });
@@ -313,16 +324,23 @@ function columnsOf(unfolded: ReadonlySet<string>, toggle: (id: string) => void):
       key: "model",
       title: titles.model,
       width: 138,
-      leaves: 4,
+      leaves: 5,
       cell: ({ engine, isEngine }) => (isEngine ? <span class="mono muted">{engine.model}</span> : ""),
     },
     { key: "state", title: titles.state, width: 116, cell: ({ rank }) => <Tag word={rank.state} /> },
     { key: "trust", title: titles.trust, width: 90, cell: ({ rank }) => <Tag word={rank.trust} /> },
     {
+      key: "hour",
+      title: titles.hour,
+      width: 138,
+      leaves: 4,
+      cell: ({ rank }) => <HourCell row={rank} hours={hours} />,
+    },
+    {
       key: "seq",
       title: titles.seq,
       width: 96,
-      leaves: 5,
+      leaves: 7,
       isNumber: true,
       cell: ({ rank }) => <span class="mono">{count(rank.seq)}</span>,
     },
@@ -338,7 +356,7 @@ function columnsOf(unfolded: ReadonlySet<string>, toggle: (id: string) => void):
       key: "tiers",
       title: titles.tiers,
       width: 104,
-      leaves: 6,
+      leaves: 8,
       isSortable: false,
       cell: ({ rank }) => <TierBar tiers={rank.tiers} />,
     },
@@ -348,13 +366,22 @@ function columnsOf(unfolded: ReadonlySet<string>, toggle: (id: string) => void):
       width: 78,
       leaves: 3,
       isNumber: true,
-      cell: ({ engine, rank, isEngine }) =>
-        count(isEngine ? engine.ranks.reduce((sum, { blocks }) => sum + blocks, 0) : rank.blocks),
+      cell: ({ engine, rank, isEngine }) => count(isEngine ? sumOf(engine, "blocks") : rank.blocks),
     },
-    number("gaps", 52, 7),
+    {
+      key: "rate",
+      title: titles.rate,
+      width: 118,
+      leaves: 6,
+      isNumber: true,
+      cell: ({ engine, rank, isEngine }) => (
+        <RateCell row={rank} hours={hours} rate={isEngine ? rateOf(engine) : rank.rate} />
+      ),
+    },
+    number("gaps", 52, 9),
     number("missed", 64, 1),
-    number("restarts", 74, 8),
-    number("drops", 76, 9),
+    number("restarts", 74, 10),
+    number("drops", 76, 11),
   ];
 }
 

@@ -1,7 +1,6 @@
 /** The overview: is it well, who is affected, since when, and what happened. */
 import type { ComponentChildren } from "preact";
-
-import type { EngineDetails } from "@kvsync/client";
+import { useRef } from "preact/hooks";
 
 import { linkTo } from "../page/route.ts";
 import {
@@ -20,15 +19,13 @@ import {
 import type { Mark } from "../parts/chart.tsx";
 import { ChartPanel } from "../parts/chart-panel.tsx";
 import { Loss } from "../parts/frame.tsx";
+import { HourBar, useHours } from "../parts/last-hour.tsx";
 import { isLoginOpen } from "../parts/login.tsx";
 import { Panel, STALE_MS } from "../parts/panel.tsx";
-import { usePolled } from "../parts/polled.ts";
 import { Rich } from "../parts/rich.tsx";
 import { Spark } from "../parts/spark.tsx";
 import { Dot, Tag, toneOf, toneOfUse } from "../parts/tag.tsx";
-import { TimelineBar } from "../parts/timeline.tsx";
 import { CELLS_MAX, TrustMap } from "../parts/trust-map.tsx";
-import type { RankRow } from "../stream/fleet-store.ts";
 import type { Alert, HealthCheck, Totals } from "../stream/stream-messages.ts";
 import { FRAME, PANELS } from "../texts/frame.ts";
 import { OVERVIEW } from "../texts/overview.ts";
@@ -50,8 +47,6 @@ import {
 
 /** Engines listed as needing attention. */
 const ATTENTION_MAX = 6;
-/** How often the last hour of each of them is asked for. */
-const LAST_HOUR_MS = 15_000;
 /** Alerts listed here; the view of alerts has all of them. */
 const ALERTS_MAX = 8;
 const RECENT_MAX = 20;
@@ -530,6 +525,9 @@ function Attention(): ComponentChildren {
     .filter(needsAttention)
     .sort((a, b) => compareWorst(a.worst, b.worst))
     .slice(0, ATTENTION_MAX);
+  const slots = useRef<readonly number[]>([]);
+  slots.current = worst.map(({ worst: row }) => row.slot);
+  const hours = useHours(slots);
   return (
     <Panel
       title={OVERVIEW.needsAttention}
@@ -549,7 +547,7 @@ function Attention(): ComponentChildren {
               <Tag word={isUnreachable(row) ? "unreachable" : row.trust} />
               <br />
               <span class="muted">{row.reason ?? row.state}</span>
-              {hasFeature("engine") ? <LastHour id={id} row={row} /> : null}
+              {hasFeature("engine") ? <HourBar row={row} hours={hours} /> : null}
             </span>
             <span class="faint" title={utc(row.since)}>
               {row.since === null ? row.state : textOf(duration((now.value - row.since) / 1000))}
@@ -559,19 +557,6 @@ function Attention(): ComponentChildren {
       </ul>
     </Panel>
   );
-}
-
-/**
- * The states of a rank over the last hour. Its own route has them up to its latest answer, and the stream the
- * present one.
- */
-function LastHour({ id, row }: { readonly id: string; readonly row: RankRow }): ComponentChildren {
-  const { answer } = usePolled<EngineDetails>(`engines/${encodeURIComponent(id)}`, LAST_HOUR_MS);
-  const known = answer?.ranks.find(({ dp_rank }) => dp_rank === row.rank)?.timeline ?? null;
-  if (known === null) return <span class="timeline" />;
-  const last = Date.parse(known.at(-1)?.at ?? "");
-  const present = { at: new Date(row.since ?? 0).toISOString(), state: row.state, trust: row.trust };
-  return <TimelineBar entries={(row.since ?? 0) > last ? [...known, present] : known} end={now.value} />;
 }
 
 function HealthChecks(): ComponentChildren {

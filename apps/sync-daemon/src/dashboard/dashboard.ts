@@ -16,6 +16,7 @@ import type { Exposition } from "@kvsync/observability/exposition";
 import { builtInRules } from "@kvsync/observability/kvsync/built-in-rules";
 import type { MetricSlots } from "@kvsync/observability/slots";
 
+import type { Turn } from "../board/rank-history.ts";
 import { type BoardReader, NOT_APPLIED_REASONS } from "../board/stream-board.ts";
 import type { Discovery } from "../discovery/discovery.ts";
 import type { EngineRegistry } from "../engine/engine-registry.ts";
@@ -28,8 +29,9 @@ import { decideSync } from "../settings/sync-decision.ts";
 import { AlertSources } from "./alert-sources.ts";
 import { BuiltInAlerts } from "./built-in-alerts.ts";
 import { DeltaEncoder, type FleetLook } from "./delta-encoder.ts";
-import { dropSums, type FleetSources, indexSums } from "./fleet-sums.ts";
+import { dropSums, type FleetSources, indexSums, ranksOf } from "./fleet-sums.ts";
 import { EventStreams } from "./event-streams.ts";
+import { lastHour } from "./exact-share.ts";
 import { happeningsBetween } from "./happenings.ts";
 import { IndexScan } from "./index-scan.ts";
 import { LiveStream } from "./live-stream.ts";
@@ -64,6 +66,17 @@ export interface DashboardSources {
   readonly now: () => number;
 }
 
+/** The last hour of a rank. */
+export interface RankHourReport {
+  readonly engine: string;
+  readonly dpRank: number;
+  readonly rankSlot: number;
+  /** Those of the hour and the one that led into it, oldest first. */
+  readonly turns: readonly Turn[];
+  /** Of each minute, oldest first and the running one last; null where nothing is known. */
+  readonly eventsPerSecond: readonly (number | null)[];
+}
+
 /** See the head of this file. */
 export class Dashboard {
   readonly #sources: DashboardSources;
@@ -92,7 +105,11 @@ export class Dashboard {
     this.events = new EventStreams({ board, registry, now });
     this.minutes = new RankMinutes(this.#fleet);
     this.#encoder = new DeltaEncoder(
-      { ...this.#fleet, tiersOf: (owner, rankSlot) => this.scan.latest?.tiersOf(owner, rankSlot) ?? null },
+      {
+        ...this.#fleet,
+        tiersOf: (owner, rankSlot) => this.scan.latest?.tiersOf(owner, rankSlot) ?? null,
+        rateOf: (owner, rankSlot) => this.minutes.rate(owner, rankSlot),
+      },
       (engine) => discovery.sources.sourceOf(engine),
       now,
     );
@@ -173,6 +190,28 @@ export class Dashboard {
   history(seconds: number): History {
     this.#refuseWhenOff();
     return this.#sampler.history(seconds);
+  }
+
+  /**
+   * The last hour of some ranks, for the rows that a viewer sees.
+   *
+   * @param slots - of the ranks; one that no engine has is left out.
+   * @throws PageError dashboard_off.
+   */
+  hours(slots: readonly number[]): RankHourReport[] {
+    this.#refuseWhenOff();
+    const { registry, board, now } = this.#sources;
+    const nowMs = now();
+    const wanted = new Set(slots);
+    return [...ranksOf(registry)]
+      .filter(([, { rankSlot }]) => wanted.has(rankSlot))
+      .map(([owner, { rankSlot, dpRank }]) => ({
+        engine: owner.engine.id,
+        dpRank,
+        rankSlot,
+        turns: lastHour(board.history.turns(rankSlot), nowMs),
+        eventsPerSecond: this.minutes.rates(owner, rankSlot, nowMs) ?? [],
+      }));
   }
 
   get #isOn(): boolean {

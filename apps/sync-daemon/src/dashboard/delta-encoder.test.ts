@@ -59,6 +59,8 @@ test("a snapshot with the deltas behind it is the snapshot of the last delta (E1
       gaps: fc.nat(3),
       blocks: fc.nat(5),
       tiers: fc.option(fc.tuple(fc.nat(2), fc.nat(2), fc.constant(0), fc.constant(0))),
+      rate: fc.nat(3),
+      trust: fc.option(fc.constantFrom("exact" as const, "stale" as const)),
     }),
     fc.constant({ kind: "look" as const }),
   );
@@ -85,6 +87,8 @@ test("a snapshot with the deltas behind it is the snapshot of the last delta (E1
         else if (one.kind === "tell" && slot !== undefined) {
           fleet.tell(slot, one);
           fleet.blocks.set(slot, one.blocks);
+          fleet.rates.set(slot, one.rate);
+          if (one.trust !== null) fleet.writer.history.turned(slot, fleet.nowMs, "live", one.trust);
           if (one.tiers === null) fleet.tiers.delete(slot);
           else fleet.tiers.set(slot, one.tiers);
         }
@@ -127,6 +131,42 @@ test("blocks by tier are sent when one of their numbers is another, and not beca
   expect(sets()).toEqual([]);
   fleet.tiers.set(slot, [5, 3, 0, 0]);
   expect(sets()).toEqual([[slot, COLUMNS.indexOf("tiers"), [5, 3, 0, 0]]]);
+});
+
+test("the share of the last hour is counted after a change of the rank at once, and else once a minute (E4)", () => {
+  const fleet = new BoardFleet();
+  const slot = fleet.add("engine");
+  const encoder = encoderOf(fleet);
+  const column = COLUMNS.indexOf("exact_hour");
+  const sets = () => encoder.look().delta.set.flatMap(([, at, value]) => (at === column ? [value] : []));
+  const turned = (trust: "exact" | "stale") => {
+    fleet.writer.history.turned(slot, fleet.nowMs, "live", trust);
+  };
+  encoder.look();
+  turned("exact");
+  fleet.nowMs += 60_000;
+  expect(sets()).toEqual([1]);
+  turned("stale");
+  fleet.nowMs += 20_000;
+  expect(sets()).toEqual([0.75]);
+  const later = Array.from({ length: 60 }, () => {
+    fleet.nowMs += 1000;
+    return sets();
+  });
+  expect(later.filter((values) => values.length > 0)).toHaveLength(1);
+});
+
+test("a rate is sent once in ten looks at most, and those of a fleet not all at once (E4)", () => {
+  const fleet = new BoardFleet();
+  const slots = Array.from({ length: 20 }, (_, i) => fleet.add(`engine-${i}`));
+  const encoder = encoderOf(fleet);
+  const column = COLUMNS.indexOf("rate");
+  encoder.look();
+  const sent = Array.from({ length: 10 }, (_, look) => {
+    for (const slot of slots) fleet.rates.set(slot, look + 1);
+    return encoder.look().delta.set.filter(([, at]) => at === column).length;
+  });
+  expect(sent).toEqual(Array<number>(10).fill(2));
 });
 
 test("a slot that another engine took over is gone and new, and its counts are not events (E1)", async () => {

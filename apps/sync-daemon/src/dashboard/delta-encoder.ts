@@ -13,17 +13,25 @@
  *  E2  The list of models only grows, and each row's model is in it before the row is sent. Beyond
  *      MODELS_MAX it begins again, and `isAnew` is true: snapshots are due.
  *  E3  What is gone leaves the rows.
+ *  E4  The share of the last hour is counted again after each change of its rank, and once in
+ *      SHARE_LOOKS looks: it grows with time alone. A rate, which is one of ten seconds, is read again
+ *      once in RATE_LOOKS looks. Ranks take turns, so that no delta has the figures of all.
  */
 
 import { STREAM_STATES, TRUST_LEVELS } from "@kvsync/core";
 
 import type { EventCounts } from "../board/stream-board.ts";
 import type { RegisteredEngine, RegisteredRank } from "../engine/engine-directory.ts";
+import { exactShare } from "./exact-share.ts";
 import { EventGrowth, type FleetSources } from "./fleet-sums.ts";
 import type { TierCounts } from "./index-scan.ts";
 
 /** Models in the list, those that are gone among them. */
 const MODELS_MAX = 2048;
+/** A minute of looks. */
+const SHARE_LOOKS = 60;
+/** As many seconds as a rate is of (rank-minutes.ts). */
+const RATE_LOOKS = 10;
 
 /** Columns of a row, in their order. */
 export const COLUMNS = [
@@ -47,6 +55,8 @@ export const COLUMNS = [
   "reason",
   "since",
   "tiers",
+  "rate",
+  "exact_hour",
 ] as const;
 
 const COLUMN = Object.fromEntries(COLUMNS.map((name, i) => [name, i])) as Readonly<
@@ -91,11 +101,14 @@ interface KnownRow {
   readonly owner: RegisteredEngine;
   cells: Row;
   lastEventAtMs: number | null;
+  /** Changes of the rank that its share of the last hour has (E4). */
+  recorded: number;
 }
 
-/** The fleet, and blocks by tier where they were counted. */
+/** The fleet, with blocks by tier where they were counted, and events per second where they were measured. */
 export interface EncoderSources extends FleetSources {
   readonly tiersOf: (owner: RegisteredEngine, rankSlot: number) => TierCounts | null;
+  readonly rateOf: (owner: RegisteredEngine, rankSlot: number) => number | null;
 }
 
 /** Knows what viewers were told. */
@@ -106,6 +119,7 @@ export class DeltaEncoder {
   readonly #rows = new Map<number, KnownRow>();
   readonly #events = new EventGrowth();
   readonly #models = new Map<string, number>();
+  #looks = 0;
   /** Whether snapshots are due for every viewer (E2). */
   isAnew = false;
 
@@ -138,6 +152,7 @@ export class DeltaEncoder {
    */
   look(): FleetLook {
     const nowMs = this.#now();
+    this.#looks += 1;
     if (this.#models.size > MODELS_MAX) {
       this.#models.clear();
       this.#rows.clear();
@@ -155,7 +170,9 @@ export class DeltaEncoder {
     const events = this.#events.since(this.#sources, (owner, rank) => {
       const { rankSlot } = rank;
       seen.add(rankSlot);
-      const { cells, lastEventAtMs } = this.#rowOf(owner, rank, nowMs);
+      // Before the turns are read: one that comes in between is found at the next look.
+      const recorded = this.#sources.board.history.recorded(rankSlot);
+      const { cells, lastEventAtMs } = this.#rowOf(owner, rank, recorded, nowMs);
       const trust = cells[COLUMN.trust];
       if (typeof trust === "number") trusts[trust] = (trusts[trust] ?? 0) + 1;
       const known = this.#rows.get(rankSlot);
@@ -163,11 +180,12 @@ export class DeltaEncoder {
         compare(known, cells, lastEventAtMs, changed);
         known.cells = cells;
         known.lastEventAtMs = lastEventAtMs;
+        known.recorded = recorded;
         return;
       }
       if (known !== undefined) changed.gone.push(rankSlot);
       changed.new.push(cells);
-      this.#rows.set(rankSlot, { owner, cells, lastEventAtMs });
+      this.#rows.set(rankSlot, { owner, cells, lastEventAtMs, recorded });
     });
     for (const slot of this.#rows.keys()) {
       if (seen.has(slot)) continue;
@@ -195,9 +213,30 @@ export class DeltaEncoder {
     return isSame ? before : tiers;
   }
 
+  /** E4 */
+  #rateOf(owner: RegisteredEngine, rankSlot: number): Cell {
+    const known = this.#rows.get(rankSlot);
+    return known?.owner === owner && !this.#isTurn(rankSlot, RATE_LOOKS)
+      ? (known.cells[COLUMN.rate] ?? null)
+      : this.#sources.rateOf(owner, rankSlot);
+  }
+
+  /** E4 */
+  #exactHour(owner: RegisteredEngine, rankSlot: number, recorded: number, nowMs: number): Cell {
+    const known = this.#rows.get(rankSlot);
+    const isSame = known?.owner === owner && known.recorded === recorded;
+    if (isSame && !this.#isTurn(rankSlot, SHARE_LOOKS)) return known.cells[COLUMN.exact_hour] ?? null;
+    return exactShare(this.#sources.board.history.turns(rankSlot), nowMs);
+  }
+
+  #isTurn(rankSlot: number, looks: number): boolean {
+    return (rankSlot + this.#looks) % looks === 0;
+  }
+
   #rowOf(
     registered: RegisteredEngine,
     { dpRank, rankSlot }: RegisteredRank,
+    recorded: number,
     nowMs: number,
   ): { readonly cells: Row; readonly lastEventAtMs: number | null } {
     const { engine } = registered;
@@ -225,6 +264,8 @@ export class DeltaEncoder {
       reason: trustReason,
       since: trustSinceMs === null ? null : Math.round(trustSinceMs),
       tiers: this.#tiersOf(registered, rankSlot),
+      rate: this.#rateOf(registered, rankSlot),
+      exact_hour: this.#exactHour(registered, rankSlot, recorded, nowMs),
     };
     return { cells: Object.values(cells), lastEventAtMs };
   }

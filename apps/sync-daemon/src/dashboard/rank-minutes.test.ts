@@ -70,6 +70,26 @@ test("a minute without a sample has no rate, nor has the one before it (M1)", ()
   expect(hours.of("engine-0")?.eventsPerSecond.slice(-4)).toEqual([1, null, null, 0]);
 });
 
+test("the present rate is that of the last two samples, and none is known before the second (M4)", async () => {
+  const hours = new Hours();
+  const slot = hours.fleet.add("engine-0");
+  const engine = hours.fleet.registry.engine("engine-0");
+  if (engine === null) throw new Error("no engine");
+  const rates: (number | null)[] = [];
+  for (const stored of [100, 150, 350, 350, 350]) {
+    hours.tell(slot, stored);
+    hours.minutes.sample(hours.fleet.nowMs);
+    rates.push(hours.minutes.rate(engine, slot));
+    hours.fleet.nowMs += 5000;
+  }
+  expect(rates).toEqual([null, 10, 25, 20, 0]);
+  await hours.fleet.remove("engine-0");
+  hours.fleet.add("engine-1");
+  expect(hours.minutes.rate(engine, slot)).toBe(0);
+  hours.minutes.sample(hours.fleet.nowMs);
+  expect(hours.minutes.rate(engine, slot)).toBeNull();
+});
+
 test("drops of the last hour are those since, and everything of an engine that is younger (M3)", () => {
   const hours = new Hours();
   const slot = hours.fleet.add("engine-0");

@@ -1,7 +1,9 @@
 /**
- * The last hour of each rank by the minute: events that were applied, and drops by reason.
+ * The last hour of each rank by the minute: events that were applied, and drops by reason. And its
+ * present rate.
  *
  *     board ─each sample─▶ counts of the running minute's begin ─▶ ring of MINUTES ─▶ rates, growth in an hour
+ *                     └──▶ counts of the last two samples ─▶ present rate
  *
  * Invariants
  *  M1  A ring has the count at the first sample of each of the latest MINUTES minutes. A minute without
@@ -9,6 +11,7 @@
  *  M2  A rank of another engine in a slot begins again. A rank that is followed no more leaves.
  *  M3  A reason has a ring from the first sample on that finds a drop. There are at most DROP_RINGS_MAX
  *      rings. A rank that found no room gets no further ring: a later one would not know what came before.
+ *  M4  The present rate is that of the time between the last sample and the one before the previous one.
  *
  * It runs with and without viewers, since a page that is opened later must show the hour.
  * Not here: sums over the fleet (sampler.ts), and totals (board/stream-board.ts).
@@ -70,9 +73,18 @@ class MinuteRing {
   }
 }
 
+/** A count, and when it was taken. */
+interface Mark {
+  readonly count: number;
+  readonly atMs: number;
+}
+
 interface RankRings {
   readonly owner: RegisteredEngine;
   readonly events: MinuteRing;
+  /** Of the last sample, and of the one before it (M4). */
+  marks: readonly [Mark, Mark];
+  rate: number | null;
   /** By position in NOT_APPLIED_REASONS. */
   readonly drops: Map<number, MinuteRing>;
   /** When the running minute's count was taken. */
@@ -137,9 +149,9 @@ export class RankMinutes {
     const seen = new Set<number>();
     for (const [owner, { rankSlot }] of ranksOf(this.#sources.registry)) {
       seen.add(rankSlot);
-      const known = this.#ranks.get(rankSlot);
-      if (known?.owner === owner && known.minute >= minute) continue;
-      this.#mark(this.#ringsOf(owner, rankSlot, nowMs), rankSlot, nowMs);
+      const rings = this.#ringsOf(owner, rankSlot, nowMs);
+      measure(rings, { count: sumOf(this.#sources.board.events(rankSlot)), atMs: nowMs });
+      if (rings.minute < minute) this.#mark(rings, rankSlot, nowMs);
     }
     for (const slot of this.#ranks.keys()) if (!seen.has(slot)) this.#forget(slot);
   }
@@ -168,15 +180,51 @@ export class RankMinutes {
     };
   }
 
+  /**
+   * Events that a rank applied in each minute of the last hour.
+   *
+   * @param owner - its engine.
+   * @param rankSlot - its slot.
+   * @param nowMs - since the Unix epoch.
+   * @returns per second, oldest first and the running minute last; null before its first sample.
+   */
+  rates(owner: RegisteredEngine, rankSlot: number, nowMs: number): readonly (number | null)[] | null {
+    const known = this.#ranks.get(rankSlot);
+    if (known?.owner !== owner) return null;
+    return ratesOf(known, sumOf(this.#sources.board.events(rankSlot)), nowMs);
+  }
+
+  /**
+   * Events that a rank applies at present (M4).
+   *
+   * @param owner - its engine.
+   * @param rankSlot - its slot.
+   * @returns per second, over about ten seconds; null before its second sample.
+   */
+  rate(owner: RegisteredEngine, rankSlot: number): number | null {
+    const known = this.#ranks.get(rankSlot);
+    return known?.owner === owner ? known.rate : null;
+  }
+
   /** M2 */
   #ringsOf(owner: RegisteredEngine, rankSlot: number, nowMs: number): RankRings {
     const known = this.#ranks.get(rankSlot);
     if (known?.owner === owner) return known;
     this.#forget(rankSlot);
     const minute = Math.floor(nowMs / MINUTE_MS);
-    const events = new MinuteRing(minute, sumOf(this.#sources.board.events(rankSlot)));
-    const rings = { owner, events, drops: new Map(), markedAtMs: nowMs, minute, isFull: false };
+    const mark = { count: sumOf(this.#sources.board.events(rankSlot)), atMs: nowMs };
+    const rings: RankRings = {
+      owner,
+      events: new MinuteRing(minute, mark.count),
+      marks: [mark, mark],
+      rate: null,
+      drops: new Map(),
+      markedAtMs: nowMs,
+      minute,
+      isFull: false,
+    };
     this.#ranks.set(rankSlot, rings);
+    this.#mark(rings, rankSlot, nowMs);
     return rings;
   }
 
@@ -207,6 +255,20 @@ export class RankMinutes {
   }
 }
 
+/** M4 */
+function measure(rings: RankRings, mark: Mark): void {
+  const [last, before] = rings.marks;
+  const ms = mark.atMs - before.atMs;
+  if (ms < RATE_MS_MIN) return;
+  rings.rate = rateOf(mark.count - before.count, ms);
+  rings.marks = [mark, last];
+}
+
+/** Per second, in tenths. */
+function rateOf(count: number, ms: number): number {
+  return Math.round((Math.max(0, count) / ms) * 10_000) / 10;
+}
+
 function ratesOf({ events, minute, markedAtMs }: RankRings, count: number, nowMs: number): (number | null)[] {
   return Array.from({ length: MINUTES }, (_, i) => {
     const at = minute - MINUTES + 1 + i;
@@ -214,7 +276,7 @@ function ratesOf({ events, minute, markedAtMs }: RankRings, count: number, nowMs
     const ms = isRunning ? nowMs - markedAtMs : MINUTE_MS;
     const grown = (isRunning ? count : events.at(at + 1)) - events.at(at);
     if (Number.isNaN(grown) || ms < RATE_MS_MIN) return null;
-    return Math.round((Math.max(0, grown) / ms) * 10_000) / 10;
+    return rateOf(grown, ms);
   });
 }
 

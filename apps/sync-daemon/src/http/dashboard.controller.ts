@@ -5,7 +5,12 @@ import { RouteConfig } from "@nestjs/platform-fastify";
 import type { FastifyReply, FastifyRequest } from "fastify";
 
 import { Dashboard } from "../dashboard/dashboard.ts";
-import { historyQuery, type WhoamiAnswer } from "../openapi/dashboard-answers.ts";
+import {
+  historyQuery,
+  type RankHoursAnswer,
+  rankHoursQuery,
+  type WhoamiAnswer,
+} from "../openapi/dashboard-answers.ts";
 import { checkFields } from "../request/check-fields.ts";
 import { callerOf } from "../security/access-guard.ts";
 import { openStream, STREAM } from "./event-stream.ts";
@@ -49,6 +54,36 @@ export class DashboardController {
   ): Promise<void> {
     const { seconds } = checkFields(historyQuery, query, "query");
     await sendJson(request, reply, this.#dashboard.history(seconds));
+  }
+
+  /**
+   * The last hour of some ranks.
+   *
+   * @param query - which ranks.
+   * @param request - with what its caller takes.
+   * @param reply - gets their states and rates.
+   */
+  @Get("dashboard/ranks")
+  async ranks(
+    @Query() query: unknown,
+    @Req() request: FastifyRequest,
+    @Res() reply: FastifyReply,
+  ): Promise<void> {
+    const { slots } = checkFields(rankHoursQuery, query, "query");
+    const answer: RankHoursAnswer = {
+      ranks: this.#dashboard.hours(slots.split(",").map(Number)).map((rank) => ({
+        rank_slot: rank.rankSlot,
+        engine: rank.engine,
+        dp_rank: rank.dpRank,
+        timeline: rank.turns.map(({ atMs, state, trust }) => ({
+          at: new Date(atMs).toISOString(),
+          state,
+          trust,
+        })),
+        events_per_second: [...rank.eventsPerSecond],
+      })),
+    };
+    await sendJson(request, reply, answer);
   }
 
   /**

@@ -2,7 +2,9 @@
 
 import { z } from "zod";
 
+import { MINUTES } from "../dashboard/rank-minutes.ts";
 import type { Answer } from "./answer.ts";
+import { turn } from "./engine-answers.ts";
 
 /** Longest history that a daemon may keep: `dashboard.history_seconds`. */
 const HISTORY_SECONDS_MAX = 43_200;
@@ -31,6 +33,46 @@ export const historyAnswer = z
       ),
   })
   .meta({ id: "DashboardHistory", description: "The last hour of the fleet in steps." });
+
+/** More than a screen has rows. */
+const SLOTS_MAX = 64;
+const SLOTS = `1 to ${SLOTS_MAX} slots of ranks, with commas between them`;
+
+/** Which ranks are asked for. */
+export const rankHoursQuery = z.strictObject({
+  slots: z
+    .string(SLOTS)
+    .regex(new RegExp(`^\\d{1,6}(,\\d{1,6}){0,${SLOTS_MAX - 1}}$`), SLOTS)
+    .describe(`Slots of at most ${SLOTS_MAX} ranks, with commas between them.`),
+});
+
+/** What `GET /api/v1/dashboard/ranks` answers. */
+export const rankHours = z
+  .strictObject({
+    ranks: z
+      .array(
+        z
+          .strictObject({
+            rank_slot: z.int().min(0),
+            engine: z.string(),
+            dp_rank: z.int().min(0),
+            timeline: z
+              .array(turn)
+              .describe("Changes of state and trust in the last hour and the one before them, oldest first."),
+            events_per_second: z
+              .array(z.number().nullable())
+              .max(MINUTES)
+              .describe("Events applied in each minute, oldest first. It is null where nothing is known."),
+          })
+          .meta({ id: "RankHour" }),
+      )
+      .max(SLOTS_MAX)
+      .describe("A slot that no rank has is left out."),
+  })
+  .meta({ id: "RankHours", description: "The last hour of some ranks, for the rows that a page shows." });
+
+/** The last hour of some ranks. */
+export type RankHoursAnswer = Answer<typeof rankHours>;
 
 /** What `GET /api/v1/whoami` answers. */
 export const whoamiAnswer = z

@@ -240,7 +240,8 @@ export const registeredEngine = z.strictObject({ engine: engineReport, replicas 
   description: "The engine, with addresses in place of names, and the replicas that follow it.",
 });
 
-const turn = z
+/** A change of state or trust. */
+export const turn = z
   .strictObject({ at: time, state: z.enum(STREAM_STATES), trust: trustLevel })
   .meta({ id: "StreamTurn", description: "State and trust of a stream from a moment on." });
 const gap = z

@@ -7,7 +7,7 @@ import { z } from "zod";
 
 import { engineEntry } from "../engine/engine-entry.ts";
 import { ALERT_OPERATIONS } from "./alert-operations.ts";
-import { historyAnswer, historyQuery, whoamiAnswer } from "./dashboard-answers.ts";
+import { historyAnswer, historyQuery, rankHours, rankHoursQuery, whoamiAnswer } from "./dashboard-answers.ts";
 import { engineDetails, engineEventsQuery, engineList, registeredEngine } from "./engine-answers.ts";
 import { healthReport, liveness, logLevelState, readiness, syncHealthReport } from "./health-answers.ts";
 import { logLevelBody } from "../log/level-control.ts";
@@ -490,6 +490,17 @@ export const OPERATIONS: readonly Operation[] = [
     summary: "The last hour of the fleet, a value for each five seconds.",
     query: historyQuery.partial(),
     answers: { 200: { schema: historyAnswer } },
+    problems: ["malformed_body", "dashboard_off"],
+  },
+  {
+    method: "get",
+    path: "/api/v1/dashboard/ranks",
+    id: "dashboardRanks",
+    access: "read",
+    tag: "dashboard",
+    summary: "States and rates of some ranks over the last hour.",
+    query: rankHoursQuery,
+    answers: { 200: { schema: rankHours } },
     problems: ["malformed_body", "dashboard_off"],
   },
   ...ALERT_OPERATIONS,

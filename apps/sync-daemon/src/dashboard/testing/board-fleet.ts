@@ -36,6 +36,8 @@ export class BoardFleet implements EncoderSources {
   readonly blocks = new Map<number, number>();
   /** By slot. */
   readonly tiers = new Map<number, readonly number[]>();
+  /** By slot. */
+  readonly rates = new Map<number, number>();
   nowMs = 1_000_000;
 
   constructor() {
@@ -46,6 +48,9 @@ export class BoardFleet implements EncoderSources {
 
   /** {@inheritDoc EncoderSources.tiersOf} */
   tiersOf = (_owner: unknown, rankSlot: number): readonly number[] | null => this.tiers.get(rankSlot) ?? null;
+
+  /** {@inheritDoc EncoderSources.rateOf} */
+  rateOf = (_owner: unknown, rankSlot: number): number | null => this.rates.get(rankSlot) ?? null;
 
   /** Registers an engine, and returns the slot of its only rank. */
   add(id: string, model = "test/model"): number {
