@@ -37,6 +37,14 @@ export default defineConfig({
     // The daemon's content security policy allows no data: scripts, and one file fewer is no gain.
     assetsInlineLimit: 0,
     modulePreload: false,
+    rolldownOptions: {
+      output: {
+        // What the first load has anyway is one file: small files are compressed worse.
+        codeSplitting: {
+          groups: [{ name: "parts", test: /src\/(page|parts)\//, minShareCount: 2, maxModuleSize: 6000 }],
+        },
+      },
+    },
   },
   plugins: [compressed()],
 });

@@ -1,11 +1,13 @@
 /**
- * The last hour of the ranks in sight: their states as a bar, and their events as a line.
+ * The last hour of the ranks in sight, and their states as a bar.
  *
  *     rows in sight ─▶ slots ─each LOOK_MS: those without an answer, or with an old one─▶ GET dashboard/ranks
  *                                                                                            │
- *                                        bar, line ◀── kept answers, at most KEPT_MAX ◀──────┘
+ *                                    bar ◀── kept answers, at most KEPT_MAX ◀────────────────┘
  *
  * The stream has the present of every rank, and its figures. The past of a rank is asked for while it is shown.
+ *
+ * Not here: cells of a table (hour-cells.tsx).
  */
 import type { ComponentChildren } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
@@ -15,17 +17,15 @@ import type { RankHours } from "@kvsync/client";
 import { ask } from "../page/api.ts";
 import { hasFeature, now } from "../page/state.ts";
 import type { RankRow } from "../stream/fleet-store.ts";
-import { ENGINES } from "../texts/engines.ts";
-import { measure, percent, textOf, UNKNOWN } from "../words.ts";
 import { repeat } from "./polled.ts";
 import { dueSlots, hourOf, type Hours, withRanks } from "./rank-hours.ts";
-import { Spark } from "./spark.tsx";
 import { TimelineBar } from "./timeline.tsx";
 
 /** How often the rows in sight are looked at. */
 const LOOK_MS = 500;
 /** A bar moves so rarely: a pixel is some twenty seconds. */
 const MOVE_MS = 5000;
+
 /**
  * Asks for the last hour of ranks while the calling view is drawn.
  *
@@ -54,7 +54,8 @@ export function useHours(slots: { readonly current: readonly number[] }): Hours 
   return hours;
 }
 
-interface RankProps {
+/** A rank and the answers. */
+export interface RankProps {
   readonly row: RankRow;
   readonly hours: Hours;
 }
@@ -71,38 +72,4 @@ export function HourBar({ row, hours }: RankProps): ComponentChildren {
     const isNewer = (since ?? 0) > Date.parse(known.at(-1)?.at ?? "");
     return <TimelineBar entries={isNewer ? [...known, present] : known} end={end} />;
   }, [hour, since, state, trust, end]);
-}
-
-/** The bar, and the share of the hour that was exact. */
-export function HourCell(props: RankProps): ComponentChildren {
-  const { exactHour } = props.row;
-  const share = textOf(percent(exactHour));
-  return (
-    <span class="with-figure" title={exactHour === null ? "" : ENGINES.exactFor(share)}>
-      <HourBar {...props} />
-      <span class={exactHour === 1 ? "idle" : ""}>{share}</span>
-    </span>
-  );
-}
-
-/** Events of each minute as a line, and the present rate. */
-export function RateCell({
-  row,
-  hours,
-  rate,
-}: RankProps & {
-  /** Per second; of the engine or of the rank. */
-  readonly rate: number | null;
-}): ComponentChildren {
-  const values = hourOf(hours, row)?.events_per_second;
-  const line = useMemo(() => {
-    if (values === undefined) return <span class="spark" />;
-    return <Spark values={values} color="--c2" edges={[0, Math.max(...values.map((value) => value ?? 0))]} />;
-  }, [values]);
-  return (
-    <span class="with-figure">
-      {line}
-      <span class={rate === 0 ? "idle" : ""}>{rate === null ? UNKNOWN : textOf(measure(rate))}</span>
-    </span>
-  );
 }
