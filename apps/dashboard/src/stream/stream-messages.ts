@@ -6,8 +6,11 @@
  * A snapshot is columnar: names once, then rows. Columns are found by name, so a daemon may add some.
  * Every field of totals may be absent or `null`: nothing is known then, which differs from zero.
  *
+ * Alerts have the types of `@kvsync/client`, which the daemon's tests compare with its answers.
+ *
  * Not here: applying them (fleet-store.ts).
  */
+import type { Alert as ClientAlert, AlertList, AlertRule } from "@kvsync/client";
 
 /** A cell of a row: text, number, boolean, nothing, or blocks by tier. */
 export type Cell = string | number | boolean | null | readonly number[];
@@ -55,80 +58,26 @@ export interface Health {
   }[];
 }
 
-/** States of an alert. */
-export type AlertState = "firing" | "pending" | "silenced" | "inhibited";
-
-/** States of a rule. */
-export type RuleState = "firing" | "pending" | "inactive" | "failed" | "needs_prometheus" | "unknown";
-
-/** What a rule needs that the daemon alone does not have. */
-export type AlertNeed = "history" | "other_exporters" | "scrape";
+/** The client's type, in which a daemon of another version may lack all fields but some. */
+type Tolerant<Whole, Needed extends keyof Whole> = Pick<Whole, Needed> & Partial<Whole>;
 
 /** One alert. Times are seconds since 1970. */
-export interface Alert {
-  readonly name: string;
-  readonly state: AlertState;
-  readonly severity?: string;
-  readonly labels?: Readonly<Record<string, string>>;
-  readonly value?: number | null;
-  readonly since?: number | null;
-  readonly fires_at?: number | null;
-  readonly summary?: string;
-  readonly description?: string;
-  readonly runbook_url?: string | null;
-  readonly dashboard_url?: string | null;
-  readonly silenced_by?: readonly string[];
-}
+export type Alert = Tolerant<ClientAlert, "name" | "state">;
 
-/** A rule, and whether it holds. */
-export interface AlertRule {
-  readonly name: string;
-  readonly state: RuleState;
-  readonly severity: string;
-  readonly for_seconds: number;
-  readonly summary: string;
-  readonly needs: AlertNeed | null;
-  readonly problem: string | null;
-  readonly runbook_url?: string | null;
-  readonly dashboard_url?: string | null;
-}
+/** States of an alert. */
+export type AlertState = ClientAlert["state"];
+
+/** States of a rule. */
+export type RuleState = AlertRule["state"];
+
+/** Needs of a rule that the daemon alone does not meet. */
+export type AlertNeed = NonNullable<AlertRule["needs"]>;
 
 /** A source of alerts. */
-export interface AlertSource {
-  readonly name: "prometheus" | "alertmanager" | "built-in";
-  readonly state: "in_use" | "failed" | "not_asked_yet" | "standing_by";
-  readonly at: number | null;
-  readonly problem: string | null;
-}
-
-/** A condition on one label. */
-export interface SilenceMatcher {
-  readonly name: string;
-  readonly value: string;
-  readonly is_regex: boolean;
-  readonly is_equal: boolean;
-}
-
-/** A silence that has not ended. */
-export interface Silence {
-  readonly id: string;
-  readonly state: "active" | "pending";
-  readonly starts_at: string;
-  readonly ends_at: string;
-  readonly created_by: string;
-  readonly comment: string;
-  readonly matchers: readonly SilenceMatcher[];
-}
+export type AlertSource = AlertList["sources"][number];
 
 /** The alerts, and where they come from. */
-export interface Alerts {
-  readonly source?: string;
-  readonly sources?: readonly AlertSource[];
-  readonly alerts?: readonly Alert[];
-  readonly left_out?: number;
-  readonly rules?: readonly AlertRule[];
-  readonly silences?: readonly Silence[] | null;
-}
+export type Alerts = Partial<Omit<AlertList, "alerts">> & { readonly alerts?: readonly Alert[] };
 
 /** Something that happened. */
 export interface Happening {

@@ -18,7 +18,6 @@ export const ALERTS = {
   failed: (source: string, problem: string): string => `${source} cannot be used: ${problem}.`,
   ownInstead: "The list has the alerts that this daemon evaluates itself.",
   noSilences: "Silences are missing from the list.",
-  notAsked: (source: string): string => `${source} has not answered yet.`,
   none: "No alert fires or is pending.",
   noneOf: "No alert is in this state.",
   waiting: "The daemon has not evaluated its alerts yet. The first evaluation takes place at its start.",

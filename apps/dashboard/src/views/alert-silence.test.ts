@@ -1,7 +1,7 @@
 /** Silences: from labels and a form to what Alertmanager gets. */
 import { expect, it } from "vitest";
 
-import type { Silence } from "../stream/stream-messages.ts";
+import type { Silence } from "@kvsync/client";
 import { again, choicesOf, fieldOf, nameOf, silenceRequest, textOfMatcher } from "./alert-silence.ts";
 
 const NOW = Date.UTC(2026, 0, 31, 12);

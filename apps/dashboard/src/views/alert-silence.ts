@@ -3,14 +3,9 @@
  *
  *  L1  A silence has at least one matcher, a comment, and an end in the future.
  */
-import type { Alert, Silence, SilenceMatcher } from "../stream/stream-messages.ts";
+import type { Silence, SilenceMatcher, WantedSilence } from "@kvsync/client";
 
-/** What `POST /api/v1/alerts/silences` takes. */
-export interface SilenceRequest {
-  readonly matchers: readonly SilenceMatcher[];
-  readonly ends_at: string;
-  readonly comment: string;
-}
+import type { Alert } from "../stream/stream-messages.ts";
 
 /** A label that may become a matcher. */
 export interface Choice {
@@ -43,7 +38,7 @@ export function silenceRequest(
   end: SilenceEnd,
   comment: string,
   nowMs: number,
-): SilenceRequest | SilenceFault {
+): WantedSilence | SilenceFault {
   const matchers = choices
     .filter(({ isChosen }) => isChosen)
     .map(({ name, value }) => ({ name, value, is_regex: false, is_equal: true }));
@@ -55,7 +50,7 @@ export function silenceRequest(
 }
 
 /** The same silence again, for one that was ended by mistake. */
-export function again({ matchers, ends_at, comment }: Silence): SilenceRequest {
+export function again({ matchers, ends_at, comment }: Silence): WantedSilence {
   return { matchers, ends_at, comment };
 }
 

@@ -4,6 +4,8 @@ import "../style/alerts.css";
 import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 
+import type { AlertRule, Silence } from "@kvsync/client";
+
 import { ask, post } from "../page/api.ts";
 import { route, setParams } from "../page/route.ts";
 import { fleet, followStream, hasFeature, now, whoAmI } from "../page/state.ts";
@@ -12,13 +14,7 @@ import { Panel } from "../parts/panel.tsx";
 import { Rich } from "../parts/rich.tsx";
 import { faultOf, SilenceForm } from "../parts/silence-form.tsx";
 import { Tag, toneOf } from "../parts/tag.tsx";
-import type {
-  Alert,
-  AlertRule,
-  AlertState,
-  Alerts as AlertList,
-  Silence,
-} from "../stream/stream-messages.ts";
+import type { Alert, AlertState, Alerts as AlertList } from "../stream/stream-messages.ts";
 import { ALERTS, RULES, SILENCES } from "../texts/alerts.ts";
 import { count, duration, measure, textOf, timeOfDay, utc } from "../words.ts";
 import { again, nameOf, textOfMatcher } from "./alert-silence.ts";
@@ -131,10 +127,10 @@ function NoteBar({
   );
 }
 
-function sourceText({ source = "", sources = [] }: AlertList): string {
+function sourceText({ source, sources = [] }: AlertList): string {
   const times = sources.filter(({ state }) => state === "in_use").map(({ at }) => at ?? 0);
   const oldest = Math.min(...times);
-  const from = ALERTS.from[source] ?? source;
+  const from = source === undefined ? "" : (ALERTS.from[source] ?? source);
   return times.length === 0 || oldest === 0 ? from : `${from}, ${ageText(oldest)} ago`;
 }
 
