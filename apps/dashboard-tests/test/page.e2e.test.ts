@@ -97,6 +97,44 @@ describe.skipIf(!hasChromium)("the page in chromium", () => {
     expect(await meaning.first().getAttribute("href")).toMatch(/\/errors\.md#problems-of-the-http-api$/);
   });
 
+  it("names why a prompt could not be looked up, with a link to its meaning", async () => {
+    const server = await standIn();
+    const { page } = await browser.open(`${server.page}#/prefixes`);
+    await page.route("**/api/v1/match", (route) =>
+      route.fulfill({
+        json: {
+          ...{
+            model: "llama",
+            lora_name: null,
+            block_size: null,
+            block_sizes: [],
+            blocks: 0,
+            trust: "unknown",
+          },
+          ...{ decision: "fallback", reason: "circuit_open", matches: [] },
+          ranks: { exact: 60, partial: 0, stale: 0, unknown: 0 },
+        },
+      }),
+    );
+    await page.getByLabel("Model").fill("llama");
+    await page.locator("textarea").fill("a prompt as text");
+    await page.getByRole("button", { name: "Look up" }).click();
+    await see(page, "The tokenizer failed several times");
+    const meaning = page.getByRole("link", { name: "circuit_open" });
+    await meaning.waitFor(PATIENCE);
+    expect(await meaning.getAttribute("href")).toMatch(/\/errors\.md#why-a-prompt-could-not-be-looked-up$/);
+  });
+
+  it("says when its daemon started in the time of the reader, with UTC in the title", async () => {
+    const server = await standIn();
+    const { page } = await browser.open(`${server.page}#/system`, { timezoneId: "Asia/Kolkata" });
+    const started = page.locator("dt", { hasText: "Started" }).locator("+ dd");
+    await started.waitFor(PATIENCE);
+    const at = Date.parse((await started.getAttribute("title")) ?? "");
+    const local = new Date(at + 5.5 * 3_600_000).toISOString().slice(0, 19).replace("T", " ");
+    expect(await started.innerText()).toBe(`${local}, 2 h ago`);
+  });
+
   it("follows the stream: a rank that heals leaves the list, and the verdict says so", async () => {
     const server = await standIn({ fleet: new FleetScript(3) });
     const rank = server.fleet.change("vllm-0002", { trust: 2, reason: "gap" });

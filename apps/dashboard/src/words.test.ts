@@ -4,6 +4,7 @@ import { describe, expect, it } from "vitest";
 import {
   bytes,
   count,
+  dayAndTime,
   duration,
   measure,
   milliseconds,
@@ -95,6 +96,7 @@ describe("numbers in words", () => {
   it("tell a moment in the local zone and in UTC", () => {
     const at = Date.UTC(2025, 10, 28, 23, 4, 12, 345);
     expect(timeOfDay(at)).toMatch(/^\d\d:\d\d:12$/);
+    expect(dayAndTime(at)).toMatch(/^2025-11-2[89] \d\d:\d\d:12$/);
     expect(utc(at)).toBe("2025-11-28T23:04:12Z");
   });
 });

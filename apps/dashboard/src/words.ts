@@ -89,6 +89,11 @@ export function timeOfDay(ms: Maybe): string {
   return isKnown(ms) ? new Date(ms).toLocaleTimeString("en-GB", { hourCycle: "h23" }) : UNKNOWN;
 }
 
+/** A day and time in the browser's zone: `2025-11-28 23:04:12`. */
+export function dayAndTime(ms: Maybe): string {
+  return isKnown(ms) ? `${new Date(ms).toLocaleDateString("sv-SE")} ${timeOfDay(ms)}` : UNKNOWN;
+}
+
 /** The same moment in UTC, for titles: `2025-11-28T23:04:12Z`. */
 export function utc(ms: Maybe): string {
   return isKnown(ms) ? new Date(ms).toISOString().replace(/\.\d+Z$/, "Z") : "";

@@ -35,6 +35,7 @@ export function runbookUrl({ runbooks }: Addresses, file: string | null): string
 export const ERRORS_SECTIONS = {
   drops: "why-an-event-or-a-message-was-not-applied",
   problems: "problems-of-the-http-api",
+  lookups: "why-a-prompt-could-not-be-looked-up",
 } as const;
 
 /** Where a kind of code is explained. */

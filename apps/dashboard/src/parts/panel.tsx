@@ -10,7 +10,7 @@ import { connectionState, hasData, staleness } from "../page/state.ts";
 import { PANELS } from "../texts/frame.ts";
 import { duration, textOf } from "../words.ts";
 import { useAddresses } from "./addresses.ts";
-import { errorsUrl } from "./engine-links.ts";
+import { type ERRORS_SECTIONS, errorsUrl } from "./engine-links.ts";
 import { Outward } from "./outward.tsx";
 import { Rich } from "./rich.tsx";
 
@@ -96,8 +96,18 @@ function Failure({
 
 /** The code of an answer, with a link to its meaning where the daemon names one. */
 export function ErrorCode({ failure: { status, code } }: { readonly failure: ApiError }): ComponentChildren {
-  const url = errorsUrl(useAddresses(), "problems");
-  if (status === 0) return null;
+  return status === 0 ? null : <Code code={code} section="problems" />;
+}
+
+/** A code of the daemon, with a link to its meaning where the daemon names one. */
+export function Code({
+  code,
+  section,
+}: {
+  readonly code: string;
+  readonly section: keyof typeof ERRORS_SECTIONS;
+}): ComponentChildren {
+  const url = errorsUrl(useAddresses(), section);
   return url === null ? <code>{code}</code> : <Outward url={url} text={code} />;
 }
 

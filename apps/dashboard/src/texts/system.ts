@@ -24,7 +24,6 @@ export const SYSTEM = {
   expired: (date: string): string => `expired ${date}`,
   noCommit: "built from a checkout",
   sources: "Sources of engines",
-  sourceColumns: { source: "Source", state: "State", engines: "Engines", success: "Last success" },
   noSources: "No source of engines is in use. See the section `discovery` of the settings.",
   never: "never",
   noSuccess: "no success yet",

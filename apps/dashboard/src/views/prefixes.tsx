@@ -8,7 +8,7 @@ import { useState } from "preact/hooks";
 
 import { ApiError, apiUrl, post, token } from "../page/api.ts";
 import { fleetSummary, hasData, hasFeature } from "../page/state.ts";
-import { Panel } from "../parts/panel.tsx";
+import { Code, Panel } from "../parts/panel.tsx";
 import { Rich } from "../parts/rich.tsx";
 import { Tag } from "../parts/tag.tsx";
 import { PREFIXES } from "../texts/prefixes.ts";
@@ -215,7 +215,7 @@ function Answer({ result }: { readonly result: Result }): ComponentChildren {
       <p
         class={`note answer-note ${answer.decision === "exact" ? "good" : answer.decision === "fallback" ? "bad" : ""}`}
       >
-        <Rich text={note} />
+        <Rich text={note} /> {answer.reason === null ? null : <Code code={answer.reason} section="lookups" />}
       </p>
       <div class="foot">
         <CopyCurl body={body} />
@@ -228,7 +228,7 @@ function Answer({ result }: { readonly result: Result }): ComponentChildren {
 function noteOf(answer: MatchAnswer, holders: readonly WorkerMatch[]): string {
   const [best] = holders;
   return [
-    answer.reason === null ? "" : (PREFIXES.reasons[answer.reason] ?? answer.reason),
+    answer.reason === null ? "" : (PREFIXES.reasons[answer.reason] ?? ""),
     best === undefined ? "" : PREFIXES.saves(count(best.reusable_tokens), best.worker),
     PREFIXES.decisions[answer.decision],
   ]

@@ -12,7 +12,7 @@ import { type Polled, usePolled } from "../parts/polled.ts";
 import { Rich } from "../parts/rich.tsx";
 import { Tag, toneOfUse } from "../parts/tag.tsx";
 import { SYSTEM } from "../texts/system.ts";
-import { bytes, count, duration, plural, textOf, UNKNOWN, utc } from "../words.ts";
+import { bytes, count, dayAndTime, duration, plural, textOf, UNKNOWN, utc } from "../words.ts";
 
 const REFRESH_MS = 10_000;
 const LINKS = ["grafana", "traces", "runbooks", "errors"] as const;
@@ -55,14 +55,19 @@ function ageOf(time: string): string {
 function Facts(polled: Report): ComponentChildren {
   const { answer } = polled;
   const { facts } = SYSTEM;
-  const rows: (readonly [name: string, value: string, tone?: string])[] =
+  const rows: (readonly [name: string, value: string, tone?: string, title?: string])[] =
     answer === null
       ? []
       : [
           [facts.version, answer.version],
           [facts.commit, answer.commit?.slice(0, COMMIT_CHARACTERS) ?? SYSTEM.noCommit],
           [facts.instance, answer.instance],
-          [facts.started, SYSTEM.started(utc(Date.parse(answer.started_at)), ageOf(answer.started_at))],
+          [
+            facts.started,
+            SYSTEM.started(dayAndTime(Date.parse(answer.started_at)), ageOf(answer.started_at)),
+            "",
+            utc(Date.parse(answer.started_at)),
+          ],
           [facts.node, answer.node],
           [facts.v8, answer.v8],
           [facts.os, answer.os],
@@ -78,9 +83,9 @@ function Facts(polled: Report): ComponentChildren {
   return (
     <Panel title={SYSTEM.daemon} {...stateOf(polled)}>
       <dl class="wide">
-        {rows.map(([name, value, tone = ""]) => [
+        {rows.map(([name, value, tone = "", title = ""]) => [
           <dt key={`${name} name`}>{name}</dt>,
-          <dd key={name} class={tone}>
+          <dd key={name} class={tone} title={title}>
             {value}
           </dd>,
         ])}
