@@ -157,7 +157,8 @@ export class StandIn {
       write(response, "hello", this.fleet.hello());
       write(response, "snapshot", this.fleet.snapshot());
       this.#streams.add(response);
-    } else if (path === "dashboard/history") json(response, this.fleet.history());
+    } else if (path === "logs/stream") this.#log(request, response);
+    else if (path === "dashboard/history") json(response, this.fleet.history());
     else if (path === "whoami")
       json(response, {
         name: this.#options.tokens === undefined && this.#options.scope === undefined ? null : "operator",
@@ -201,6 +202,14 @@ export class StandIn {
     if (answer !== null) json(response, answer);
     else if (path === "picker") problem(response, 503, "picker_off", "Picker is off");
     else problem(response, 404, "not_found", "No such route");
+  }
+
+  #log(request: IncomingMessage, response: ServerResponse): void {
+    const { searchParams } = new URL(request.url ?? "/", "http://stand-in");
+    const answer = logsAnswer(this.fleet, this.#options.day ?? "bad", Number(searchParams.get("after")));
+    response.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-store" });
+    write(response, "hello", { last: 0, now: this.fleet.at });
+    write(response, "lines", { ...(answer as object), left_out: 0 });
   }
 
   #watch(response: ServerResponse): void {

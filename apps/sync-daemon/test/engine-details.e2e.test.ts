@@ -291,6 +291,29 @@ test("the log's latest lines are those that the process wrote", async () => {
   expect((await daemon.fetch("/api/v1/logs?level=loud")).status).toBe(400);
 });
 
+test("the log's stream begins with the kept lines, and a new one comes once it is written", async () => {
+  const { last } = await get<LogLinesAnswer>("/api/v1/logs");
+  const viewer = await watch("/api/v1/logs/stream?event=engine_connected");
+  const lines = () =>
+    viewer.sent
+      .filter(({ event }) => event === "lines")
+      .flatMap(({ data }) => data["lines"] as LogLinesAnswer["lines"]);
+  await until("the kept lines have come", () => Promise.resolve(lines().length >= 3));
+  expect(lines()).toEqual((await get<LogLinesAnswer>("/api/v1/logs?event=engine_connected")).lines);
+  const extra = await TestEngine.start({ id: "engine-8" }, 8);
+  const headers = { "content-type": "application/json" };
+  await daemon.fetch("/api/v1/engines", { method: "POST", headers, body: JSON.stringify(extra.entry) });
+  await until("the new line has come", () =>
+    Promise.resolve(lines().some(({ n, facts }) => n > last && facts?.["pod"] === "engine-8")),
+  );
+  expect(new Set(lines().map(({ n }) => n)).size).toBe(lines().length);
+  viewer.close();
+  await viewer.ended;
+  await daemon.fetch("/api/v1/engines/engine-8", { method: "DELETE" });
+  await extra.stop();
+  expect((await daemon.fetch("/api/v1/logs/stream?level=loud")).status).toBe(400);
+});
+
 test("the daemon says what runs, and from where each setting is", async () => {
   const system = await get<SystemReport>("/api/v1/system");
   expect(system).toMatchObject({

@@ -1,18 +1,14 @@
 /**
  * The stream of one rank's events, read from the daemon while the view is open.
  *
- *     open ─▶ connecting ─▶ live ─▶ ended ──RETRY_MS──▶ connecting
- *                 │           └───▶ gone
- *                 └─▶ refused (the reason)
+ *     connecting, live, ended, refused (stream/follow.ts) ──▶ gone
  *
  * The view keeps the latest KEPT_MAX events.
  */
-import { ApiError, problemOf, send } from "../page/api.ts";
-import { SseReader } from "../stream/sse-reader.ts";
+import { follow, type FollowState } from "../stream/follow.ts";
 
 /** Events that are kept. */
 export const KEPT_MAX = 500;
-const RETRY_MS = 3000;
 
 /** An event as the daemon sends it. */
 export interface TailEvent {
@@ -27,10 +23,8 @@ export interface TailEvent {
   readonly n: number;
 }
 
-/** Where the stream stands. */
-export type TailState =
-  | { readonly kind: "connecting" | "live" | "ended" | "gone" }
-  | { readonly kind: "refused"; readonly failure: ApiError };
+/** Where the stream stands; `gone` is an engine that the daemon follows no more. */
+export type TailState = FollowState | { readonly kind: "gone" };
 
 /** What a view follows. */
 export interface TailListener {
@@ -44,53 +38,26 @@ export interface TailListener {
  * @returns ends it.
  */
 export function followEvents(engine: string, rank: string, { onState, onEvents }: TailListener): () => void {
-  const abort = new AbortController();
-  let timer: ReturnType<typeof setTimeout> | undefined;
   let n = 0;
-  const take = (event: string, data: string): void => {
-    if (event === "hello") onState({ kind: "live" });
-    if (event === "gone") {
-      onState({ kind: "gone" });
-      abort.abort();
-    }
-    if (event !== "events") return;
-    const { events, left_out } = JSON.parse(data) as {
-      readonly events: readonly Omit<TailEvent, "n">[];
-      readonly left_out: number;
-    };
-    onEvents(
-      events.map((one) => ({ ...one, n: ++n })),
-      left_out,
-    );
-  };
-  const read = async (): Promise<void> => {
-    const query = rank === "" ? "" : `?rank=${encodeURIComponent(rank)}`;
-    const response = await send(`engines/${encodeURIComponent(engine)}/events${query}`, {
-      signal: abort.signal,
-    });
-    if (!response.ok) throw await problemOf(response);
-    const reader = new SseReader();
-    const body = response.body?.getReader();
-    for (let part = await body?.read(); part?.value !== undefined; part = await body?.read())
-      for (const { event, data } of reader.read(part.value)) take(event, data);
-  };
-  const run = async (): Promise<void> => {
-    onState({ kind: "connecting" });
-    try {
-      await read();
-      if (!abort.signal.aborted) onState({ kind: "ended" });
-    } catch (error) {
-      if (abort.signal.aborted) return;
-      onState(error instanceof ApiError ? { kind: "refused", failure: error } : { kind: "ended" });
-    }
-    if (!abort.signal.aborted)
-      timer = setTimeout(() => {
-        void run();
-      }, RETRY_MS);
-  };
-  void run();
-  return () => {
-    abort.abort();
-    clearTimeout(timer);
-  };
+  const query = rank === "" ? "" : `?rank=${encodeURIComponent(rank)}`;
+  return follow({
+    path: () => `engines/${encodeURIComponent(engine)}/events${query}`,
+    onState,
+    onEvent: (event, data) => {
+      if (event === "gone") {
+        onState({ kind: "gone" });
+        return false;
+      }
+      if (event !== "events") return true;
+      const { events, left_out } = JSON.parse(data) as {
+        readonly events: readonly Omit<TailEvent, "n">[];
+        readonly left_out: number;
+      };
+      onEvents(
+        events.map((one) => ({ ...one, n: ++n })),
+        left_out,
+      );
+      return true;
+    },
+  });
 }

@@ -1,19 +1,18 @@
 /** The daemon's log: its latest lines, what is in them, and how much is logged. */
 import type { ComponentChildren } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 
 import type { LogLine, LogLines, Severity } from "@kvsync/client";
 
 import { ApiError, ask } from "../page/api.ts";
 import { route, setParams } from "../page/route.ts";
-import { whoAmI } from "../page/state.ts";
+import { connectionState, whoAmI } from "../page/state.ts";
 import { failureText, Panel } from "../parts/panel.tsx";
-import { repeat } from "../parts/polled.ts";
+import { follow } from "../stream/follow.ts";
 import { LOGS } from "../texts/logs.ts";
 import { count, timeOfDay, utc } from "../words.ts";
 import { filterLines, SEVERITIES, withAnswer } from "./log-lines.ts";
 
-const REFRESH_MS = 1000;
 const BORROW_SECONDS = 60;
 const LEVELS = [2, 3, 4, 5] as const;
 /** Rows drawn; the others are a filter away. */
@@ -31,7 +30,7 @@ const TONES: Readonly<Record<Severity, string>> = {
 export function Logs(): ComponentChildren {
   const { params } = route.value;
   const [isPaused, setPaused] = useState(false);
-  const { lines, failure } = useLines(isPaused);
+  const { lines, leftOut, failure } = useLines(isPaused);
   const level = SEVERITIES.find((name) => name === params.get("level")) ?? "debug";
   const filter = {
     level,
@@ -97,6 +96,7 @@ export function Logs(): ComponentChildren {
         </ul>
         <div class="foot">
           <span>{LOGS.foot(count(Math.min(shown.length, ROWS_MAX)), count(lines?.length))}</span>
+          {leftOut === 0 ? null : <span>{LOGS.leftOut(count(leftOut))}</span>}
         </div>
       </Panel>
     </>
@@ -105,25 +105,37 @@ export function Logs(): ComponentChildren {
 
 function useLines(isPaused: boolean): {
   readonly lines: readonly LogLine[] | null;
+  readonly leftOut: number;
   readonly failure: ApiError | null;
 } {
   const [lines, setLines] = useState<readonly LogLine[] | null>(null);
+  const [leftOut, setLeftOut] = useState(0);
   const [failure, setFailure] = useState<ApiError | null>(null);
+  const last = useRef(0);
+  const { kind } = connectionState.value;
+  const isQuiet = isPaused || kind === "paused" || kind === "hidden";
   useEffect(() => {
-    if (isPaused) return;
-    let last = 0;
-    return repeat(
-      async (signal) => {
-        const answer = await ask<LogLines>(`logs?after=${last}`, { signal });
-        // Its numbers begin again when a daemon starts again.
-        last = answer.last < last ? 0 : answer.last;
-        setLines((before) => withAnswer(before ?? [], answer));
+    if (isQuiet) return undefined;
+    return follow({
+      path: () => `logs/stream?after=${last.current}`,
+      onState: (state) => {
+        if (state.kind === "live") setFailure(null);
+        else if (state.kind === "refused") setFailure(state.failure);
+        else if (state.kind === "ended") setFailure(new ApiError(0, "unreachable", "", ""));
       },
-      setFailure,
-      REFRESH_MS,
-    );
-  }, [isPaused]);
-  return { lines, failure };
+      onEvent: (event, data) => {
+        if (event === "hello") setLines((before) => before ?? []);
+        if (event !== "lines") return true;
+        const answer = JSON.parse(data) as LogLines & { readonly left_out: number };
+        // Numbers of lines begin again when a daemon starts again.
+        last.current = answer.last;
+        setLeftOut((before) => before + answer.left_out);
+        setLines((before) => withAnswer(before ?? [], answer));
+        return true;
+      },
+    });
+  }, [isQuiet]);
+  return { lines, leftOut, failure };
 }
 
 function Chosen({

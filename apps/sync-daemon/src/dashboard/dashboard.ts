@@ -7,6 +7,7 @@
  *     board ──▶ RankMinutes ──▶ the last hour of one engine
  *     index ──▶ IndexScan ──▶ blocks by tier, and by the number of their holders
  *     event tail ──▶ EventStreams ──▶ viewers of one engine
+ *     log ring ──▶ LogStreams ──▶ viewers of the log
  *
  * Not here: the page's files (static-files.ts), HTTP (http/dashboard.controller.ts).
  */
@@ -36,6 +37,7 @@ import { happeningsBetween } from "./happenings.ts";
 import { IndexScan } from "./index-scan.ts";
 import { LiveStream } from "./live-stream.ts";
 import type { LogRing } from "./log-ring.ts";
+import { LogStreams } from "./log-streams.ts";
 import { RankMinutes } from "./rank-minutes.ts";
 import { type History, Sampler, STEP_SECONDS } from "./sampler.ts";
 import { PageError } from "./static-files.ts";
@@ -90,6 +92,8 @@ export class Dashboard {
   readonly scan: IndexScan;
   /** Events of single ranks. */
   readonly events: EventStreams;
+  /** New lines of the log. */
+  readonly logs: LogStreams;
   /** The last hour of single ranks. */
   readonly minutes: RankMinutes;
   #mark: ReturnType<Lookup["tally"]["mark"]>;
@@ -103,6 +107,7 @@ export class Dashboard {
     this.#sampler = new Sampler(this.#fleet, lookup.tally, settings.dashboard.history_seconds);
     this.scan = new IndexScan({ reader, registry, now });
     this.events = new EventStreams({ board, registry, now });
+    this.logs = new LogStreams({ ring: sources.logRing, now, viewersMax: settings.dashboard.viewers });
     this.minutes = new RankMinutes(this.#fleet);
     this.#encoder = new DeltaEncoder(
       {
@@ -179,6 +184,7 @@ export class Dashboard {
     this.#live.stop();
     void this.#alerts.stop();
     this.events.stop();
+    this.logs.stop();
   }
 
   /**

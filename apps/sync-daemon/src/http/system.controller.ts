@@ -1,6 +1,7 @@
 /** `/api/v1/system`, `/api/v1/index`, `/api/v1/logs`: the daemon itself, what its index holds, and its log. */
 
 import { Controller, Get, Inject, Query, Req, Res } from "@nestjs/common";
+import { RouteConfig } from "@nestjs/platform-fastify";
 import type { FastifyReply, FastifyRequest } from "fastify";
 
 import { Dashboard } from "../dashboard/dashboard.ts";
@@ -13,6 +14,7 @@ import {
 import { checkFields } from "../request/check-fields.ts";
 import { HttpSecurity } from "../security/http-security.ts";
 import { EngineReports } from "./engine-reports.ts";
+import { openStream, STREAM } from "./event-stream.ts";
 import { sendJson } from "./json-answer.ts";
 
 /** Answers about the daemon. */
@@ -79,5 +81,21 @@ export class SystemController {
     const { logRing } = this.#dashboard;
     const answer: LogLinesAnswer = { last: logRing.last, lines: logRing.lines(filter) };
     await sendJson(request, reply, answer);
+  }
+
+  /**
+   * Lines of the log as they are written.
+   *
+   * @param query - which of them.
+   * @param request - its end is the viewer's.
+   * @param reply - is written to until then.
+   */
+  @Get("logs/stream")
+  @RouteConfig(STREAM)
+  logStream(@Query() query: unknown, @Req() request: FastifyRequest, @Res() reply: FastifyReply): void {
+    const filter = checkFields(logsQuery, query, "query");
+    const { logs } = this.#dashboard;
+    logs.check();
+    openStream(request, reply, (viewer) => logs.watch(viewer, filter));
   }
 }

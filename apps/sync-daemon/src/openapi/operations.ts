@@ -547,6 +547,23 @@ export const OPERATIONS: readonly Operation[] = [
   },
   {
     method: "get",
+    path: "/api/v1/logs/stream",
+    id: "logStream",
+    access: "read",
+    tag: "operations",
+    summary: "Lines of the log as they are written: server-sent events, until the reader goes.",
+    query: logsQuery.partial(),
+    answers: {
+      200: {
+        mediaType: "text/event-stream",
+        description:
+          "The events hello, lines and bye, each with JSON. Lines are those of `GET /api/v1/logs`: first the kept ones, then at most 200 a second. The field left_out counts the others.",
+      },
+    },
+    problems: ["malformed_body", "too_many_viewers"],
+  },
+  {
+    method: "get",
     path: "/openapi.json",
     id: "openapi",
     access: "open",
