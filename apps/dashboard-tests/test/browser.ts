@@ -88,3 +88,40 @@ function isNetwork(text: string): boolean {
 export async function see(page: Page, text: string | RegExp): Promise<void> {
   await page.getByText(text).first().waitFor({ timeout: PATIENCE.timeout });
 }
+
+/** When a text came to a page, and how late its timers were until then. */
+export interface Seen {
+  /** Milliseconds since 1970. */
+  readonly atMs: number;
+  readonly lateMs: number;
+}
+
+/**
+ * Watches a page for a text from now on.
+ *
+ * @returns waits until it is there.
+ */
+export async function watchFor(page: Page, text: string): Promise<() => Promise<Seen>> {
+  await page.evaluate(`
+    window.seen = { atMs: 0, lateMs: 0 };
+    {
+      const everyMs = 20;
+      let last = performance.now();
+      const timer = setInterval(() => {
+        const now = performance.now();
+        seen.lateMs = Math.max(seen.lateMs, now - last - everyMs);
+        last = now;
+      }, everyMs);
+      const observer = new MutationObserver(() => {
+        if (!document.body.innerText.includes(${JSON.stringify(text)})) return;
+        seen.atMs = Date.now();
+        observer.disconnect();
+        clearInterval(timer);
+      });
+      observer.observe(document.body, { subtree: true, childList: true, characterData: true });
+    }`);
+  return async () => {
+    await see(page, text);
+    return page.evaluate<Seen>("window.seen");
+  };
+}

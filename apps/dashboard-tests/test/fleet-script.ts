@@ -176,7 +176,7 @@ export class FleetScript {
       },
       {
         at: this.at - 480_000,
-        kind: "disconnected",
+        kind: "disconnect",
         engine: "vllm-0025",
         rank: 0,
         text: "connection refused",

@@ -6,12 +6,15 @@ export interface StreamSeen {
   readonly bytes: number;
   /** Ranks that are exact, by the latest delta. */
   readonly exact: number;
+  /** Longest time between two deltas. */
+  readonly longestMs: number;
 }
 
 /** See the head of this file. */
 export class FleetStream {
   readonly #abort = new AbortController();
-  #seen: StreamSeen = { deltas: 0, bytes: 0, exact: 0 };
+  #seen: StreamSeen = { deltas: 0, bytes: 0, exact: 0, longestMs: 0 };
+  #lastMs: number | null = null;
   #waiting: (() => void)[] = [];
   #read: Promise<void> = Promise.resolve();
 
@@ -64,7 +67,11 @@ export class FleetStream {
     const [, data = ""] = /^event: delta\ndata: (.*)$/.exec(event) ?? [];
     if (data === "") return;
     const { totals } = JSON.parse(data) as { readonly totals: { readonly trusts: readonly number[] } };
-    this.#seen = { ...this.#seen, deltas: this.#seen.deltas + 1, exact: totals.trusts[0] ?? 0 };
+    const nowMs = performance.now();
+    const longestMs = Math.max(this.#seen.longestMs, nowMs - (this.#lastMs ?? nowMs));
+    this.#lastMs = nowMs;
+    const deltas = this.#seen.deltas + 1;
+    this.#seen = { ...this.#seen, deltas, exact: totals.trusts[0] ?? 0, longestMs };
     for (const resolve of this.#waiting.splice(0)) resolve();
   }
 }

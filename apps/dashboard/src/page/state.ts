@@ -125,7 +125,7 @@ function addPoint(): void {
 function loadHistory(): void {
   ask<HistoryAnswer>("dashboard/history?seconds=3600")
     .then((answer) => {
-      history.load(answer);
+      history.load(answer, streamInstance.peek() ?? "");
       addPoint();
       historyFailure.value = null;
       hasHistory.value = true;

@@ -4,6 +4,7 @@
  *     series (one value for each time) ──▶ stacked sums, if stacked ──▶ uPlot ──▶ legend with the values at the cursor
  *
  * Colors are read from the style sheet when a chart is made, so another theme makes it again. Happenings stand as dashed lines.
+ * The table has the same: values, happenings, and times without data.
  */
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
@@ -12,6 +13,7 @@ import uPlot from "uplot";
 import { theme } from "../page/theme.ts";
 import { PANELS } from "../texts/frame.ts";
 import { timeOfDay, UNKNOWN, utc } from "../words.ts";
+import { type Break, type Mark, rowsOf } from "./chart-rows.ts";
 import { useWidth } from "./width.ts";
 
 /** One line or area. */
@@ -22,13 +24,6 @@ export interface Series {
   readonly values: readonly (number | null)[];
   /** Dashed, so that color is not the only difference. */
   readonly isDashed?: boolean;
-}
-
-/** Something that happened, as a mark. */
-export interface Mark {
-  /** Seconds since 1970. */
-  readonly time: number;
-  readonly label: string;
 }
 
 /** What a chart shows. */
@@ -46,11 +41,15 @@ export interface ChartProps {
   readonly format: (value: number) => string;
   readonly objective?: { readonly value: number; readonly label: string };
   readonly marks?: readonly Mark[];
+  /** Whether the latest mark has its label: in one of several charts. */
+  readonly isLabelled?: boolean;
+  /** Times without data. */
+  readonly breaks?: readonly Break[];
 }
 
 const HEIGHT = 160;
+const LABEL_CHARACTERS_MAX = 48;
 const FONT = "10.5px system-ui, sans-serif";
-const TABLE_STEP = 12;
 /** uPlot's number: its enumeration exists in declarations alone. */
 // eslint-disable-next-line @typescript-eslint/no-unsafe-enum-assignment -- a module cannot read an ambient const enum.
 const LOGARITHMIC = 3 as uPlot.Scale.Distr;
@@ -86,10 +85,15 @@ function lastKnown(series: readonly Series[]): number {
   return Math.max(0, ...series.map(({ values }) => values.findLastIndex((value) => value !== null)));
 }
 
-/** One row a minute, the newest first. */
-function ChartTable({ times, series, format, label }: ChartProps): ComponentChildren {
-  const rows: number[] = [];
-  for (let i = times.length - 1; i >= 0; i -= TABLE_STEP) rows.push(i);
+/** The same as rows, the newest first. */
+function ChartTable({
+  times,
+  series,
+  format,
+  label,
+  marks = [],
+  breaks = [],
+}: ChartProps): ComponentChildren {
   return (
     <div class="chart-table" tabIndex={0} role="region" aria-label={label}>
       <table>
@@ -104,17 +108,23 @@ function ChartTable({ times, series, format, label }: ChartProps): ComponentChil
           </tr>
         </thead>
         <tbody>
-          {rows.map((i) => (
-            <tr key={times[i]}>
-              <td>{timeOfDay((times[i] ?? 0) * 1000)}</td>
-              {series.map(({ label: name, values }) => {
-                const value = values[i];
-                return (
-                  <td key={name} class="num">
-                    {value === null || value === undefined ? UNKNOWN : format(value)}
-                  </td>
-                );
-              })}
+          {rowsOf(times, marks, breaks).map((row, i) => (
+            <tr key={`${row.time} ${row.kind} ${i}`}>
+              <td title={utc(row.time * 1000)}>{timeOfDay(row.time * 1000)}</td>
+              {row.kind === "values" ? (
+                series.map(({ label: name, values }) => {
+                  const value = values[row.index];
+                  return (
+                    <td key={name} class="num">
+                      {value === null || value === undefined ? UNKNOWN : format(value)}
+                    </td>
+                  );
+                })
+              ) : (
+                <td colSpan={series.length} class={row.kind}>
+                  {row.kind === "mark" ? row.label : PANELS.noDataUntil(timeOfDay(row.to * 1000))}
+                </td>
+              )}
             </tr>
           ))}
         </tbody>
@@ -270,13 +280,13 @@ function drawObjective(plot: uPlot, { objective }: ChartProps): void {
 }
 
 /** A dashed line for each mark; the latest one has its label. */
-function drawMarks(plot: uPlot, { marks = [] }: ChartProps): void {
+function drawMarks(plot: uPlot, { marks = [], isLabelled = false }: ChartProps): void {
   const { ctx, bbox } = plot;
-  const color = colorOf("--stale");
   const seen = marks
     .map((mark) => ({ ...mark, x: Math.round(plot.valToPos(mark.time, "x", true)) }))
     .filter(({ x }) => x >= bbox.left && x <= bbox.left + bbox.width);
-  for (const { x } of seen) {
+  for (const { x, color: property } of seen) {
+    const color = colorOf(property);
     dashedLine(ctx, color, [x, bbox.top], [x, bbox.top + bbox.height]);
     ctx.beginPath();
     ctx.arc(x, bbox.top, 2.5 * devicePixelRatio, 0, 2 * Math.PI);
@@ -287,17 +297,21 @@ function drawMarks(plot: uPlot, { marks = [] }: ChartProps): void {
     (best, mark) => (best === null || mark.time > best.time ? mark : best),
     null,
   );
-  if (latest === null || latest.label === "") return;
+  if (latest === null || !isLabelled) return;
   const isLeft = latest.x < bbox.left + bbox.width / 2;
   const gap = 6 * devicePixelRatio;
   label(
     ctx,
-    latest.label,
-    color,
+    shortened(latest.label),
+    colorOf(latest.color),
     latest.x + (isLeft ? gap : -gap),
     bbox.top + 3 * devicePixelRatio,
     isLeft ? "left" : "right",
   );
+}
+
+function shortened(text: string): string {
+  return text.length > LABEL_CHARACTERS_MAX ? `${text.slice(0, LABEL_CHARACTERS_MAX - 1)}…` : text;
 }
 
 function dashedLine(

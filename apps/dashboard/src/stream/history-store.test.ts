@@ -9,7 +9,7 @@ const FROM = 1_764_371_000;
 describe("the history", () => {
   it("continues the daemon's points with those of the stream", () => {
     const history = new HistoryStore();
-    history.load({ step: 5, from: FROM, series: { p50: [1, null], p99: [3] } });
+    history.load({ step: 5, from: FROM, series: { p50: [1, null], p99: [3] } }, "host:1");
     history.add((FROM + 10) * 1000, { p50: 2, other: 7 });
     expect(history.times).toEqual([FROM, FROM + 5, FROM + 10]);
     expect(history.values("p50")).toEqual([1, null, 2]);
@@ -39,6 +39,39 @@ describe("the history", () => {
     expect(history.times).toEqual([FROM, FROM + 5, FROM + 60]);
   });
 
+  const answerOf = (from: number, values: readonly (number | null)[]) => ({
+    step: 5,
+    from,
+    series: { a: values },
+  });
+
+  it("continues with a break when the daemon of its host started again, and without one when its stream was lost alone (H4)", () => {
+    const history = new HistoryStore();
+    history.load(answerOf(FROM, [1, 2, 3]), "host:1");
+    history.load(answerOf(FROM, [null, null, null, null, null, 6, 7]), "host:2");
+    expect(history.times.map((time) => time - FROM)).toEqual([0, 5, 10, 15, 25, 30]);
+    expect(history.values("a")).toEqual([1, 2, 3, null, 6, 7]);
+    expect(history.breaks()).toEqual([{ from: FROM + 10, to: FROM + 25 }]);
+    history.load(answerOf(FROM + 5, [null, null, null, null, 6, 7, 8]), "host:2");
+    expect(history.values("a")).toEqual([1, 2, 3, null, 6, 7, 8]);
+    history.load(answerOf(FROM + 30, [7, 8, 9]), "other:1");
+    expect(history.times.map((time) => time - FROM)).toEqual([30, 35, 40]);
+    expect(history.breaks()).toEqual([]);
+  });
+
+  it("keeps the daemon's points where both have some, and no time twice (H1, H4)", () => {
+    const history = new HistoryStore();
+    history.load(answerOf(FROM, [1, 2]), "host:1");
+    history.add((FROM + 10) * 1000, { a: 9 });
+    history.load(answerOf(FROM, [1, 2, 3, 4]), "host:1");
+    expect(history.times.map((time) => time - FROM)).toEqual([0, 5, 10, 15]);
+    expect(history.values("a")).toEqual([1, 2, 3, 4]);
+    history.load(answerOf(FROM + 20, [null, null]), "host:2");
+    expect(history.values("a")).toEqual([1, 2, 3, 4]);
+    history.load({ step: 5, from: 0, series: {} }, "other:1");
+    expect(history.times).toEqual([]);
+  });
+
   it("has ascending times within one hour, whatever arrives (H1, H3)", () => {
     fc.assert(
       fc.property(fc.array(fc.integer({ min: -20, max: 900 }), { maxLength: 200 }), (steps) => {
@@ -66,7 +99,7 @@ describe("the history", () => {
 
   it("finds where the last minutes begin", () => {
     const history = new HistoryStore();
-    history.load({ step: 5, from: FROM, series: { a: Array.from({ length: 720 }, (_, i) => i) } });
+    history.load({ step: 5, from: FROM, series: { a: Array.from({ length: 720 }, (_, i) => i) } }, "host:1");
     expect(history.firstWithin(900)).toBe(720 - 1 - 180);
     expect(history.firstWithin(HISTORY_SECONDS)).toBe(0);
     expect(new HistoryStore().firstWithin(900)).toBe(0);

@@ -7,6 +7,7 @@
  *  H1  Times ascend, and no time occurs twice.
  *  H2  After a pause of more than one step there is a point without values: lines break there.
  *  H3  At most `seconds / step` points are kept, and one for each break.
+ *  H4  Points of a daemon that started again continue those of the one before it on its host.
  */
 import type { Totals } from "./stream-messages.ts";
 
@@ -30,20 +31,58 @@ export class HistoryStore {
   /** By key, one value for each time. */
   readonly series = new Map<string, (number | null)[]>();
   step = 5;
+  #host = "";
 
-  /** Takes the daemon's points in place of all that is here. */
-  load({ step, from, series }: HistoryAnswer): void {
+  /**
+   * Takes the daemon's points in place of those that are here, except those from before its start (H4).
+   *
+   * @param instance - of the daemon: its host, a colon and its process.
+   */
+  load({ step, from, series }: HistoryAnswer, instance: string): void {
     if (!(step > 0)) return;
+    const host = instance.replace(/:[^:]*$/, "");
+    const known = Object.values(series).map((values) => values.findIndex((value) => value !== null));
+    // A daemon that has no point yet takes the place of none.
+    const first = Math.min(...known.filter((index) => index >= 0));
+    this.#keep(host === this.#host ? from + first * step : 0);
+    this.#host = host;
     this.step = step;
-    this.series.clear();
+    const last = this.times.at(-1);
+    if (last !== undefined && from + first * step - last > step && Number.isFinite(first))
+      this.#push(last + step, {});
     const length = Math.max(0, ...Object.values(series).map((values) => values.length));
-    this.times = Array.from({ length }, (_, i) => from + i * step);
-    for (const [key, values] of Object.entries(series))
-      this.series.set(
-        key,
-        this.times.map((_, i) => values[i] ?? null),
+    for (let i = last === undefined ? 0 : first; i < length; i += 1)
+      this.#push(
+        from + i * step,
+        Object.fromEntries(Object.entries(series).map(([key, values]) => [key, values[i] ?? null])),
       );
     this.#trim();
+  }
+
+  /** Times without a value of any series, between points that have one. */
+  breaks(start = 0): { readonly from: number; readonly to: number }[] {
+    const found: { from: number; to: number }[] = [];
+    let last: number | null = null;
+    for (let i = start; i < this.times.length; i += 1) {
+      if (!this.#hasValue(i)) continue;
+      if (last !== null && i > last + 1) found.push({ from: this.times[last] ?? 0, to: this.times[i] ?? 0 });
+      last = i;
+    }
+    return found;
+  }
+
+  #hasValue(index: number): boolean {
+    for (const values of this.series.values()) if ((values[index] ?? null) !== null) return true;
+    return false;
+  }
+
+  /** Keeps the points before a time, up to the last one with a value. */
+  #keep(time: number): void {
+    let kept = this.times.findIndex((one) => one >= time);
+    if (kept === -1) kept = this.times.length;
+    while (kept > 0 && !this.#hasValue(kept - 1)) kept -= 1;
+    this.times.length = kept;
+    for (const values of this.series.values()) values.length = kept;
   }
 
   /**
@@ -55,7 +94,7 @@ export class HistoryStore {
     const time = Math.floor(at / 1000 / this.step) * this.step;
     const last = this.times.at(-1);
     if (last !== undefined && time < last) return;
-    if (last !== undefined && time - last > 2 * this.step) this.#push(last + this.step, {});
+    if (last !== undefined && time - last > this.step) this.#push(last + this.step, {});
     if (last !== undefined && time - last < this.step) this.#replace(point);
     else this.#push(time, point);
     this.#trim();

@@ -79,6 +79,7 @@ export const PANELS = {
   asTable: "as table",
   asChart: "as chart",
   time: "Time",
+  noDataUntil: (time: string): string => `no data until ${time}`,
   noEngines:
     "No engine is known. Engines come from a file, the HTTP API or Kubernetes (setting `discovery`).",
 };

@@ -16,8 +16,8 @@ import {
   reconnect,
   staleness,
 } from "../page/state.ts";
-import type { Mark } from "../parts/chart.tsx";
 import { ChartPanel } from "../parts/chart-panel.tsx";
+import type { Mark } from "../parts/chart-rows.ts";
 import { Loss } from "../parts/frame.tsx";
 import { HourBar, useHours } from "../parts/last-hour.tsx";
 import { isLoginOpen } from "../parts/login.tsx";
@@ -347,17 +347,26 @@ function Trust(): ComponentChildren {
   );
 }
 
-const MARKED = new Set(["gap", "restart", "trust", "replay"]);
+/** Color of the mark of each kind; others have none. */
+const MARKED: Readonly<Record<string, string>> = {
+  gap: "--stale",
+  trust: "--stale",
+  replay: "--exact",
+  restart: "--partial",
+  disconnect: "--bad",
+  reconnect: "--exact",
+};
 const MARKS_MAX = 12;
 
 function marksWithin(start: number): Mark[] {
   return fleet.happenings
-    .filter(({ at, kind }) => MARKED.has(kind) && at / 1000 >= start)
+    .filter(({ at, kind }) => MARKED[kind] !== undefined && at / 1000 >= start)
     .slice(0, MARKS_MAX)
-    .map(({ at, engine, text }) => {
-      const label = engine === null || engine === undefined ? text : `${engine}: ${text}`;
-      return { time: at / 1000, label: label.length > 48 ? `${label.slice(0, 47)}…` : label };
-    });
+    .map(({ at, kind, engine, text }) => ({
+      time: at / 1000,
+      label: engine === null || engine === undefined ? text : `${engine}: ${text}`,
+      color: MARKED[kind] ?? "--stale",
+    }));
 }
 
 function rate(value: number): string {
@@ -370,8 +379,7 @@ function Charts(): ComponentChildren {
   const start = history.firstWithin(range.value);
   const times = history.times.slice(start);
   const marks = marksWithin(times[0] ?? 0);
-  // One chart names the mark: four times the same words would hide the lines.
-  const common = { times, seconds: range.value, marks: marks.map(({ time }) => ({ time, label: "" })) };
+  const common = { times, seconds: range.value, marks, breaks: history.breaks(start) };
   const latency = (key: string): readonly (number | null)[] =>
     recent(key).map((value) => (value === null ? null : value * 1000));
   const p99 = latency("lookup_p99");
@@ -384,7 +392,8 @@ function Charts(): ComponentChildren {
         unit={OVERVIEW.perSecondByType}
         empty={OVERVIEW.noEvents}
         {...common}
-        marks={marks}
+        // One chart names the mark: four times the same words would hide the lines.
+        isLabelled
         isStacked
         format={rate}
         series={[
@@ -471,10 +480,7 @@ function Recent(): ComponentChildren {
 }
 
 function toneOfHappening(kind: string): string {
-  if (kind === "gap" || kind === "trust") return "stale";
-  if (/disconnect|refused|lost|failed/.test(kind)) return "bad";
-  if (kind === "restart") return "partial";
-  return kind === "replay" ? "verifying" : "";
+  return MARKED[kind]?.slice(2) ?? "";
 }
 
 function Alerts(): ComponentChildren {

@@ -59,6 +59,25 @@ test("each is told once, in the order of time, with what it is about (N1)", () =
   expect(happeningsBetween(sources, 1030, 2000)).toEqual([]);
 });
 
+test("a connection that is lost or made again is one happening, with the trust that it changed", () => {
+  const fleet = new BoardFleet();
+  const slot = fleet.add("first");
+  const { history } = fleet.writer;
+  history.turned(slot, 10, "live", "exact");
+  history.turned(slot, 20, "disconnected", "stale");
+  history.turned(slot, 30, "connecting", "stale");
+  history.turned(slot, 35, "replaying", "stale");
+  history.turned(slot, 40, "live", "exact");
+  history.turned(slot, 50, "disconnected", "exact");
+  const all = happeningsBetween({ registry: fleet.registry, history: fleet.board.history }, 10, 60);
+  expect(all.map(({ at, kind, trust, text }) => [at, kind, trust, text])).toEqual([
+    [20, "disconnect", "stale", "the connection was lost; answers are stale, and were exact"],
+    [30, "reconnect", undefined, "connected again"],
+    [40, "trust", "exact", "answers are exact, and were stale"],
+    [50, "disconnect", undefined, "the connection was lost"],
+  ]);
+});
+
 test("of many the latest are told (N2)", () => {
   const fleet = new BoardFleet();
   const slots = Array.from({ length: 10 }, (_, i) => fleet.add(`engine-${i}`));

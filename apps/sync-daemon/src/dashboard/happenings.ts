@@ -1,6 +1,6 @@
 /**
- * Happenings in the fleet, in words for people: changes of trust, gaps, replays that ended, and
- * restarts. They come from the ranks' histories (board/rank-history.ts), which record them where they
+ * Happenings in the fleet, in words for people: connections that were lost or made again, changes of
+ * trust, gaps, replays that ended, and restarts. They come from the ranks' histories (board/rank-history.ts), which record them where they
  * happen. Nothing is kept here.
  *
  * Invariants
@@ -8,9 +8,9 @@
  *  N2  At most HAPPENINGS_MAX at a look, the latest.
  */
 
-import type { Trust } from "@kvsync/core";
+import type { StreamState, Trust } from "@kvsync/core";
 
-import type { Gap, RankHistoryReader } from "../board/rank-history.ts";
+import type { Gap, RankHistoryReader, Turn } from "../board/rank-history.ts";
 import type { EngineRegistry } from "../engine/engine-registry.ts";
 import { ranksOf } from "./fleet-sums.ts";
 
@@ -21,14 +21,14 @@ export const HAPPENINGS_MAX = 50;
 export interface Happening {
   /** Milliseconds since the Unix epoch. */
   readonly at: number;
-  readonly kind: "gap" | "replay" | "trust" | "restart";
+  readonly kind: "gap" | "replay" | "trust" | "restart" | "disconnect" | "reconnect";
   readonly engine: string;
   readonly rank: number;
   readonly text: string;
   /** Of a gap: its first message. */
   readonly from?: number;
   readonly messages?: number;
-  /** Of trust: from now on. */
+  /** Of trust, and of a connection that changed it: from now on. */
   readonly trust?: Trust;
 }
 
@@ -56,11 +56,10 @@ export function happeningsBetween(
   for (const [{ engine }, { dpRank: rank, rankSlot }] of ranksOf(registry)) {
     if (history.recorded(rankSlot) === 0) continue;
     const whose = { engine: engine.id, rank };
-    let previous: Trust | null = null;
-    for (const { atMs, trust } of history.turns(rankSlot)) {
-      if (trust !== previous && isIn(atMs))
-        found.push({ at: atMs, kind: "trust", ...whose, trust, text: trustText(trust, previous) });
-      previous = trust;
+    let previous: Turn | null = null;
+    for (const turn of history.turns(rankSlot)) {
+      if (isIn(turn.atMs)) found.push(...ofTurn(turn, previous, whose));
+      previous = turn;
     }
     for (const one of history.incidents(rankSlot)) {
       if (one.kind === "gap") found.push(...ofGap(one, whose, isIn));
@@ -74,6 +73,39 @@ export function happeningsBetween(
     }
   }
   return found.sort((a, b) => a.at - b.at).slice(-HAPPENINGS_MAX);
+}
+
+/** One for a turn: a connection that is lost and the trust that falls with it are one thing. */
+function ofTurn(
+  { atMs, state, trust }: Turn,
+  previous: Turn | null,
+  whose: { readonly engine: string; readonly rank: number },
+): Happening[] {
+  const isOther = trust !== previous?.trust;
+  const text = isOther ? trustText(trust, previous?.trust ?? null) : null;
+  const change = connectionChange(state, previous?.state ?? null);
+  if (change === null) return text === null ? [] : [{ at: atMs, kind: "trust", ...whose, trust, text }];
+  const [kind, words] = change;
+  return [
+    {
+      at: atMs,
+      kind,
+      ...whose,
+      ...(text === null ? {} : { trust }),
+      text: text === null ? words : `${words}; ${text}`,
+    },
+  ];
+}
+
+/** What a change of state means for the connection; null when it means nothing. */
+function connectionChange(
+  state: StreamState,
+  previous: StreamState | null,
+): readonly ["disconnect" | "reconnect", string] | null {
+  if (previous === null || (state === "disconnected") === (previous === "disconnected")) return null;
+  return state === "disconnected"
+    ? ["disconnect", "the connection was lost"]
+    : ["reconnect", "connected again"];
 }
 
 function trustText(trust: Trust, previous: Trust | null): string {
