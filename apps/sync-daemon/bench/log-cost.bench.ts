@@ -73,6 +73,7 @@ function subjectAt(verbosity: number, slots: MetricSlots): Subject {
     },
     names,
     () => 7,
+    () => null,
   );
   return { listener, times: [], messages: verbosity === LOG_LEVEL_MAX ? MESSAGES_ON : MESSAGES };
 }

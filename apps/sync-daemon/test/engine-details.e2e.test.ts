@@ -180,13 +180,17 @@ test("messages that are lost are a gap in the engine's own answer, with the repl
 });
 
 /** Reads a stream of events until it is closed. */
-async function watch(path: string): Promise<{
+async function watch(
+  path: string,
+  of: DaemonProcess = daemon,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<{
   readonly sent: { readonly event: string; readonly data: Record<string, unknown> }[];
   readonly ended: Promise<void>;
   readonly close: () => void;
 }> {
   const abort = new AbortController();
-  const response = await daemon.fetch(path, { signal: abort.signal });
+  const response = await of.fetch(path, { signal: abort.signal, headers });
   if (response.status !== 200) throw new Error(`${response.status}: ${await response.text()}`);
   const sent: { event: string; data: Record<string, unknown> }[] = [];
   const read = async (): Promise<void> => {
@@ -238,13 +242,54 @@ test("a rank's events are sent as they are applied: as many as its counters grow
     "applied",
     "at",
     "blocks",
+    "hash",
     "lag_ms",
+    "lora",
     "reason",
     "seq",
+    "tier",
     "type",
   ]);
+  const stored = events().filter(({ type }) => type === "BlockStored");
+  expect(stored.filter(({ hash }) => !/^[0-9a-f]{8}$/.test(String(hash)))).toEqual([]);
+  expect(new Set(stored.map(({ hash }) => hash)).size).toBeGreaterThan(1);
+  expect(new Set(stored.map(({ tier }) => tier))).toContain("device");
   viewer.close();
   await viewer.ended;
+});
+
+test("events have a part of a hash for a token with admin scope, and none for one with read scope", async () => {
+  const tokens = join(folder, "scopes.yaml");
+  const READ = "read-token-0123456789";
+  writeFileSync(
+    tokens,
+    `tokens:\n  - { name: gateway, scope: read, token: ${READ} }\n  - { name: operator, scope: admin, token: ${ADMIN} }\n`,
+  );
+  const engine = await TestEngine.start({ id: "engine-0" }, 5);
+  const guarded = await DaemonProcess.start({ engines: [engine.entry] }, ["--security-tokens-file", tokens]);
+  const bearer = (token: string) => ({ authorization: `Bearer ${token}` });
+  const [reader, admin] = await Promise.all(
+    [READ, ADMIN].map((token) => watch("/api/v1/engines/engine-0/events", guarded, bearer(token))),
+  );
+  await until("both have begun", () =>
+    Promise.resolve(reader?.sent.length === 1 && admin?.sent.length === 1),
+  );
+  await engine.serve(2);
+  const eventsOf = (viewer: typeof reader) =>
+    (viewer?.sent ?? [])
+      .filter(({ event }) => event === "events")
+      .flatMap(({ data }) => data["events"] as Record<string, unknown>[]);
+  await until("both have events", () =>
+    Promise.resolve(eventsOf(reader).length > 0 && eventsOf(admin).length > 0),
+  );
+  expect(eventsOf(admin).some(({ hash }) => /^[0-9a-f]{8}$/.test(String(hash)))).toBe(true);
+  expect(eventsOf(reader).filter((event) => "hash" in event)).toEqual([]);
+  for (const viewer of [reader, admin]) {
+    viewer?.close();
+    await viewer?.ended;
+  }
+  await guarded.end();
+  await engine.stop();
 });
 
 test("a ninth viewer of events is refused, and so are an unknown engine and a rank that it has not", async () => {

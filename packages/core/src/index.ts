@@ -158,7 +158,7 @@ export {
   type SyncLimits,
   type SyncSettings,
 } from "./sync/sync-settings.ts";
-export { type Turn, UNKNOWN_KINDS_MAX } from "./sync/event-applier.ts";
+export { type EventAtHand, type Turn, UNKNOWN_KINDS_MAX } from "./sync/event-applier.ts";
 export { RANK_BLOCK_SIZES_MAX } from "./sync/rank-block-sizes.ts";
 export { CONTENT_NAMES_KEPT_MAX } from "./sync/content-names.ts";
 export { CONTEXTS_KEPT_MAX } from "./sync/name-contexts.ts";

@@ -38,8 +38,13 @@ export const EVENTS = {
     type: "Event",
     blocks: "Blocks",
     outcome: "Outcome",
+    tier: "Tier",
+    lora: "Adapter",
+    hash: "Hash",
   },
   applied: "applied",
   reasons: "Meaning of the reasons",
   privacy: "Events have no tokens, hashes or prompts.",
+  privacyOfAdmin:
+    "Events have no tokens and no prompts. A hash is the first eight digits of the first block's.",
 };

@@ -19,6 +19,10 @@ export interface TailEvent {
   readonly blocks: number;
   readonly applied: boolean;
   readonly reason: string | null;
+  readonly tier?: string | null;
+  readonly lora?: string | null;
+  /** First digits of its first block's hash; absent for a caller without admin scope. */
+  readonly hash?: string | null;
   /** Counted by the page. */
   readonly n: number;
 }

@@ -3,7 +3,7 @@ import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 
 import { linkTo, route, setParams } from "../page/route.ts";
-import { fleetSummary, hasData, now } from "../page/state.ts";
+import { fleetSummary, hasData, now, whoAmI } from "../page/state.ts";
 import { useAddresses } from "../parts/addresses.ts";
 import { errorsUrl } from "../parts/engine-links.ts";
 import { Outward } from "../parts/outward.tsx";
@@ -117,7 +117,9 @@ function Choice({ engine, rank }: { readonly engine: string; readonly rank: stri
           ))}
         </select>
       )}
-      <span class="faint right">{EVENTS.privacy}</span>
+      <span class="faint right">
+        {whoAmI.value?.scope === "admin" ? EVENTS.privacyOfAdmin : EVENTS.privacy}
+      </span>
     </div>
   );
 }
@@ -241,6 +243,7 @@ function Tail({ engine, rank }: { readonly engine: string; readonly rank: string
 
 function Rows({ events }: { readonly events: readonly TailEvent[] }): ComponentChildren {
   const { columns } = EVENTS;
+  const seesHashes = whoAmI.value?.scope === "admin";
   return (
     <div class="scroll tall" tabIndex={0} role="region" aria-label={EVENTS.title}>
       <table>
@@ -252,6 +255,17 @@ function Rows({ events }: { readonly events: readonly TailEvent[] }): ComponentC
               {columns.blocks}
             </th>
             <th scope="col">{columns.outcome}</th>
+            <th scope="col" class="spare">
+              {columns.tier}
+            </th>
+            <th scope="col" class="spare">
+              {columns.lora}
+            </th>
+            {seesHashes ? (
+              <th scope="col" class="spare">
+                {columns.hash}
+              </th>
+            ) : null}
             <th scope="col" class="num spare">
               {columns.message}
             </th>
@@ -261,7 +275,7 @@ function Rows({ events }: { readonly events: readonly TailEvent[] }): ComponentC
           </tr>
         </thead>
         <tbody>
-          {events.map(({ n, at, seq, lag_ms, type, blocks, applied, reason }) => (
+          {events.map(({ n, at, seq, lag_ms, type, blocks, applied, reason, tier, lora, hash }) => (
             <tr key={n}>
               <td class="mono" title={utc(at)}>
                 {timeOfDay(at)}
@@ -271,6 +285,9 @@ function Rows({ events }: { readonly events: readonly TailEvent[] }): ComponentC
               <td>
                 <span class={`tag ${applied ? "exact" : "stale"}`}>{applied ? EVENTS.applied : reason}</span>
               </td>
+              <td class="spare">{tier ?? UNKNOWN}</td>
+              <td class="mono spare">{lora ?? ""}</td>
+              {seesHashes ? <td class="mono spare">{hash ?? ""}</td> : null}
               <td class="num mono spare">{count(seq)}</td>
               <td class="num spare">
                 {lag_ms === null ? UNKNOWN : textOf(duration(Math.max(0, lag_ms) / 1000))}

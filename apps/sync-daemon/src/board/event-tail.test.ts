@@ -40,7 +40,8 @@ test("events of a message come together, once it was applied, with its number an
   writer.event(3, AT, "BlockRemoved", 2, "unknown_block");
   expect(watched?.read(10).events).toEqual([]);
   writer.publish(3, 41, LAG);
-  const common = { atMs: 1000, sequenceNumber: 41, lagMs: 3 };
+  const nothing = { tier: null, lora: null, hashHigh: null };
+  const common = { atMs: 1000, sequenceNumber: 41, lagMs: 3, ...nothing };
   expect(watched?.read(10)).toEqual({
     events: [
       { ...common, type: "BlockStored", blocks: 4, reason: null },
@@ -51,7 +52,25 @@ test("events of a message come together, once it was applied, with its number an
   writer.event(3, AT, "message", 0, "duplicate");
   writer.publish(3, null, () => Number.NaN);
   expect(watched?.read(10).events).toEqual([
-    { atMs: 1000, sequenceNumber: null, lagMs: null, type: "message", blocks: 0, reason: "duplicate" },
+    { ...common, sequenceNumber: null, lagMs: null, type: "message", blocks: 0, reason: "duplicate" },
+  ]);
+});
+
+test("an event has its tier, its adapter's name and half of its first hash, and of a long name the beginning (T4)", () => {
+  const { writer, reader } = tail();
+  const watched = reader.watch(3);
+  const events = [
+    { tier: 1, loraName: "support-bot", hashHigh: 0xfe_dc_ba_98 },
+    { tier: 0, loraName: "é".repeat(60), hashHigh: 0 },
+    { tier: null, loraName: "", hashHigh: null },
+  ] as const;
+  for (const event of events) writer.event(3, AT, "BlockStored", 1, null, () => event);
+  writer.publish(3, 1, LAG);
+  const read = watched?.read(10).events.map(({ tier, lora, hashHigh }) => [tier, lora, hashHigh]);
+  expect(read).toEqual([
+    [1, "support-bot", 0xfe_dc_ba_98],
+    [0, "é".repeat(24), 0],
+    [null, "", null],
   ]);
 });
 

@@ -3,7 +3,7 @@
  * ingests writes them, and the main thread reads them.
  *
  *     Float64 cells   ┌ ring of each rank slot, 0 for none ┬ ring 1 ┬ … ┬ ring WATCHES_MAX ┐
- *     a ring          ┌ published │ begun │ RING_EVENTS × (at, message, lag, what, blocks) ┐
+ *     a ring          ┌ published │ begun │ RING_EVENTS × (at, message, lag, what, blocks, tier, hash, adapter) ┐
  *
  * Events of a message are published together, when the message was applied: only then are its number
  * and its age known.
@@ -13,18 +13,20 @@
  *  T2  A reader never gets an entry that is half written, or overwritten while it was read. Events
  *      that it did not get are counted.
  *  T3  At most WATCHES_MAX ranks are watched. A ring that is given to another rank begins empty.
- *
- * No entry has a token, a hash, a text or a name.
+ *  T4  Of a hash an entry has 32 bits at most, and of an adapter's name LORA_BYTES. It has no token and
+ *      no text. Who gets the bits of a hash is decided by who sends entries (dashboard/event-streams.ts).
  */
 
 import {
   EVENT_DROP_REASONS,
   EVENT_TYPES,
   type DropReason,
+  type EventAtHand,
   type EventType,
   FAULT_COSTS,
   MESSAGE_DROP_REASONS,
   RANK_SLOTS_MAX,
+  type Tier,
 } from "@kvsync/core";
 
 /** Ranks that are watched at once. */
@@ -32,7 +34,11 @@ export const WATCHES_MAX = 8;
 /** Events that a ring keeps: a busy engine's of about a second. */
 export const RING_EVENTS = 512;
 
-const ENTRY_CELLS = 5;
+/** Bytes of an adapter's name that an entry has. */
+const LORA_BYTES = 48;
+const LORA_LENGTH = 7;
+const LORA = 8;
+const ENTRY_CELLS = LORA + LORA_BYTES / Float64Array.BYTES_PER_ELEMENT;
 const PUBLISHED = 0;
 const BEGUN = 1;
 const ENTRIES = 2;
@@ -54,7 +60,7 @@ const CODE_OF_REASON: ReadonlyMap<DropReason, number> = new Map(REASONS.map((rea
 /** Types of entries: those of events, and `message` for one that was dropped whole. */
 const TAIL_TYPES = [...EVENT_TYPES, "message"] as const;
 
-/** Bytes of shared memory; 0.2 MB, of which only watched rings are touched. */
+/** Bytes of shared memory; 0.5 MB, of which only watched rings are touched. */
 export const EVENT_TAIL_BYTES = (RANK_SLOTS_MAX + WATCHES_MAX * RING_CELLS) * Float64Array.BYTES_PER_ELEMENT;
 
 /** An event as it was applied, or not. */
@@ -69,15 +75,23 @@ export interface TailEvent {
   readonly blocks: number;
   /** Why it was not applied; null when it was. */
   readonly reason: DropReason | null;
+  /** Null where its medium is none. */
+  readonly tier: Tier | null;
+  /** The beginning of the adapter's name; null without one. */
+  readonly lora: string | null;
+  /** The upper 32 bits of its first block's hash; null without a block. */
+  readonly hashHigh: number | null;
 }
 
 /** The side of the thread that ingests. */
 export class EventTailWriter {
   readonly #cells: Float64Array;
+  readonly #bytes: Uint8Array;
 
   /** @param cells - of EVENT_TAIL_BYTES. */
   constructor(cells: Float64Array) {
     this.#cells = cells;
+    this.#bytes = bytesOf(cells);
   }
 
   /**
@@ -88,6 +102,7 @@ export class EventTailWriter {
    * @param type - of the event; `message` for all of a message.
    * @param blocks - of the event.
    * @param reason - why it was dropped; null when it was applied.
+   * @param atHand - the event itself; asked only when it is needed.
    */
   event(
     rankSlot: number,
@@ -95,6 +110,7 @@ export class EventTailWriter {
     type: EventType | "message",
     blocks: number,
     reason: DropReason | null,
+    atHand: () => EventAtHand | null = () => null,
   ): void {
     const ring = this.#cells[rankSlot] ?? 0;
     if (ring === 0) return;
@@ -110,6 +126,17 @@ export class EventTailWriter {
     cells[at + 2] = Number.NaN;
     cells[at + 3] = (reason === null ? 0 : (CODE_OF_REASON.get(reason) ?? 0)) * TYPES + code;
     cells[at + 4] = blocks;
+    const { tier, loraName, hashHigh } = atHand() ?? NOTHING;
+    cells[at + 5] = tier ?? Number.NaN;
+    cells[at + 6] = hashHigh ?? Number.NaN;
+    cells[at + LORA_LENGTH] = loraName === null ? Number.NaN : this.#writeName(at, loraName);
+  }
+
+  /** Writes the beginning of a name; returns its length in bytes. */
+  #writeName(at: number, name: string): number {
+    const bytes = Buffer.from(name).subarray(0, LORA_BYTES);
+    this.#bytes.set(bytes, (at + LORA) * Float64Array.BYTES_PER_ELEMENT);
+    return bytes.length;
   }
 
   /**
@@ -176,6 +203,7 @@ export class EventTailReader {
 /** A rank's events from a moment on. */
 export class RankTail {
   readonly #cells: Float64Array;
+  readonly #bytes: Uint8Array;
   readonly #first: number;
   #leave: (() => void) | null;
   #next: number;
@@ -187,6 +215,7 @@ export class RankTail {
    */
   constructor(cells: Float64Array, ring: number, leave: () => void) {
     this.#cells = cells;
+    this.#bytes = bytesOf(cells);
     this.#first = ringAt(ring);
     this.#leave = leave;
     this.#next = cells[this.#first + PUBLISHED] ?? 0;
@@ -219,16 +248,34 @@ export class RankTail {
   #entry(number: number): TailEvent {
     const at = this.#first + ENTRIES + (number % RING_EVENTS) * ENTRY_CELLS;
     const cell = (i: number): number => this.#cells[at + i] ?? 0;
+    const known = (i: number): number | null => (Number.isNaN(cell(i)) ? null : cell(i));
     const what = cell(3);
     return {
       atMs: cell(0),
-      sequenceNumber: Number.isNaN(cell(1)) ? null : cell(1),
-      lagMs: Number.isNaN(cell(2)) ? null : cell(2),
+      sequenceNumber: known(1),
+      lagMs: known(2),
       type: TAIL_TYPES[what % TYPES] ?? "unknown",
       blocks: cell(4),
       reason: REASONS[Math.floor(what / TYPES) - 1] ?? null,
+      tier: known(5) as Tier | null,
+      lora: this.#name(at, known(LORA_LENGTH)),
+      hashHigh: known(6),
     };
   }
+
+  /** A copy: a name that was cut within a letter ends with a sign for that. */
+  #name(at: number, length: number | null): string | null {
+    if (length === null) return null;
+    const first = (at + LORA) * Float64Array.BYTES_PER_ELEMENT;
+    return Buffer.from(this.#bytes.subarray(first, first + length)).toString();
+  }
+}
+
+/** What is written of an event that is none of a message. */
+const NOTHING: EventAtHand = { tier: null, loraName: null, hashHigh: null };
+
+function bytesOf(cells: Float64Array): Uint8Array {
+  return new Uint8Array(cells.buffer, cells.byteOffset, cells.byteLength);
 }
 
 function ringAt(ring: number): number {

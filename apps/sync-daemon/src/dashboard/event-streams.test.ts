@@ -19,20 +19,22 @@ class Watcher {
 function watched(): {
   readonly fleet: BoardFleet;
   readonly streams: EventStreams;
-  readonly watch: () => Watcher;
+  readonly watch: (seesHashes?: boolean) => Watcher;
   readonly happen: (events: number) => void;
 } {
   const fleet = new BoardFleet();
   const slot = fleet.add("engine");
   const streams = new EventStreams({ board: fleet.board, registry: fleet.registry, now: () => fleet.nowMs });
   const owner = fleet.registry.engine("engine") as RegisteredEngine;
-  const watch = (): Watcher => {
+  const watch = (seesHashes = false): Watcher => {
     const watcher = new Watcher();
-    streams.watch(watcher, owner, owner.ranks[0] as RegisteredRank);
+    streams.watch(watcher, owner, owner.ranks[0] as RegisteredRank, seesHashes);
     return watcher;
   };
   const happen = (events: number): void => {
-    for (let i = 0; i < events; i++) fleet.writer.tail.event(slot, () => fleet.nowMs, "BlockStored", 1, null);
+    const atHand = () => ({ tier: 0, loraName: "support-bot", hashHigh: 0x0a_bc_de_f0 }) as const;
+    for (let i = 0; i < events; i++)
+      fleet.writer.tail.event(slot, () => fleet.nowMs, "BlockStored", 1, null, atHand);
     fleet.writer.tail.publish(slot, 1, () => 0);
   };
   return { fleet, streams, watch, happen };
@@ -96,4 +98,15 @@ test("a stream ends with its engine, with the daemon, and after an hour (W4)", a
   const stopped = third.watch();
   third.streams.stop();
   expect(stopped.hasEnded).toBe(true);
+});
+
+test("a viewer without admin scope gets no digit of a hash, in the same beat as one with it (W5)", () => {
+  const { streams, watch, happen } = watched();
+  const [reader, admin] = [watch(), watch(true)];
+  happen(1);
+  streams.beat();
+  expect(admin.sent.at(-1)).toContain('"tier":"device","lora":"support-bot","hash":"0abcdef0"');
+  expect(reader.sent.at(-1)).toContain('"tier":"device","lora":"support-bot"}');
+  expect(reader.sent.join("")).not.toMatch(/hash|abcdef/);
+  streams.stop();
 });

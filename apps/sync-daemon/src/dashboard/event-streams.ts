@@ -9,9 +9,12 @@
  *      events that it missed.
  *  W3  At most WATCHES_MAX viewers watch; one more is refused with `too_many_viewers`.
  *  W4  A stream ends when its engine is followed no more, when the daemon stops, and after VIEWER_MS_MAX.
+ *  W5  Digits of a hash are sent to callers with admin scope alone.
  *
  * Events are of the ring in shared memory (board/event-tail.ts). Without a viewer nothing is written there.
  */
+
+import { TIERS } from "@kvsync/core";
 
 import { type RankTail, type TailEvent, WATCHES_MAX } from "../board/event-tail.ts";
 import type { BoardReader } from "../board/stream-board.ts";
@@ -36,6 +39,10 @@ interface SentEvent {
   readonly blocks: number;
   readonly applied: boolean;
   readonly reason: string | null;
+  readonly tier: (typeof TIERS)[number] | null;
+  readonly lora: string | null;
+  /** First eight digits of its first block's hash (W5). */
+  readonly hash?: string | null;
 }
 
 /** Whose events, and where they come from. */
@@ -49,6 +56,7 @@ export interface EventSources {
 /** A viewer and the ring that it reads. */
 interface Watching {
   readonly viewer: Viewer;
+  readonly seesHashes: boolean;
   readonly owner: RegisteredEngine;
   readonly tail: RankTail;
   readonly untilMs: number;
@@ -85,15 +93,16 @@ export class EventStreams {
    * @param viewer - who watches.
    * @param owner - the engine.
    * @param rank - of it.
+   * @param seesHashes - whether its caller has admin scope (W5).
    * @returns to be called when the viewer is gone.
    * @throws ViewerError too_many_viewers.
    */
-  watch(viewer: Viewer, owner: RegisteredEngine, rank: RegisteredRank): () => void {
+  watch(viewer: Viewer, owner: RegisteredEngine, rank: RegisteredRank, seesHashes: boolean): () => void {
     this.check();
     const tail = this.#sources.board.tail.watch(rank.rankSlot);
     if (tail === null) throw new Error("W3: each viewer has a ring");
     const nowMs = this.#sources.now();
-    const watching = { viewer, owner, tail, untilMs: nowMs + VIEWER_MS_MAX, quietBeats: 0 };
+    const watching = { viewer, seesHashes, owner, tail, untilMs: nowMs + VIEWER_MS_MAX, quietBeats: 0 };
     this.#watching.add(watching);
     viewer.write(bytesOf("hello", { engine: owner.engine.id, dp_rank: rank.dpRank, now: Math.round(nowMs) }));
     this.#timer ??= setInterval(() => {
@@ -125,7 +134,12 @@ export class EventStreams {
     const { events, leftOut } = watching.tail.read(BEAT_EVENTS);
     if (events.length > 0 || leftOut > 0) {
       watching.quietBeats = 0;
-      watching.viewer.write(bytesOf("events", { events: events.map(sent), left_out: leftOut }));
+      watching.viewer.write(
+        bytesOf("events", {
+          events: events.map((event) => sent(event, watching.seesHashes)),
+          left_out: leftOut,
+        }),
+      );
     } else if (++watching.quietBeats >= KEEP_ALIVE_BEATS) {
       watching.quietBeats = 0;
       watching.viewer.write(Buffer.from(": keep-alive\n\n"));
@@ -147,7 +161,10 @@ export class EventStreams {
   }
 }
 
-function sent({ atMs, sequenceNumber, lagMs, type, blocks, reason }: TailEvent): SentEvent {
+function sent(
+  { atMs, sequenceNumber, lagMs, type, blocks, reason, tier, lora, hashHigh }: TailEvent,
+  seesHashes: boolean,
+): SentEvent {
   return {
     at: Math.round(atMs),
     seq: sequenceNumber,
@@ -156,7 +173,14 @@ function sent({ atMs, sequenceNumber, lagMs, type, blocks, reason }: TailEvent):
     blocks,
     applied: reason === null,
     reason,
+    tier: tier === null ? null : (TIERS[tier] ?? null),
+    lora,
+    ...(seesHashes ? { hash: hashHigh === null ? null : digitsOf(hashHigh) } : {}),
   };
+}
+
+function digitsOf(word: number): string {
+  return (word >>> 0).toString(16).padStart(8, "0");
 }
 
 function bytesOf(event: string, data: object): Buffer {

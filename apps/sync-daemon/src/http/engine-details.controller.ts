@@ -14,6 +14,7 @@ import { EngineRegistry, RegistryError } from "../engine/engine-registry.ts";
 import { type EngineDetailsAnswer, engineEventsQuery } from "../openapi/engine-answers.ts";
 import { checkFields } from "../request/check-fields.ts";
 import { malformed } from "../request/request-error.ts";
+import { callerOf } from "../security/access-guard.ts";
 import { EngineReports } from "./engine-reports.ts";
 import { openStream, STREAM } from "./event-stream.ts";
 import { sendJson } from "./json-answer.ts";
@@ -92,7 +93,9 @@ export class EngineDetailsController {
     if (rank === undefined) throw malformed("rank", "a DP rank of the engine");
     const { events } = this.#dashboard;
     events.check();
-    openStream(request, reply, (viewer) => events.watch(viewer, engine, rank));
+    // Without tokens every caller has admin scope.
+    const seesHashes = (callerOf(request)?.scope ?? "admin") === "admin";
+    openStream(request, reply, (viewer) => events.watch(viewer, engine, rank, seesHashes));
   }
 
   #engine(id: string): RegisteredEngine {

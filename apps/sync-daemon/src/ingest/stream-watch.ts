@@ -19,6 +19,7 @@
  */
 
 import {
+  type EventAtHand,
   type DropReason,
   type EventType,
   type FieldOwner,
@@ -79,6 +80,7 @@ export class StreamWatch implements SyncListener {
   readonly #rankSlot: number;
   readonly #now: () => number;
   readonly #sequenceNumber: () => number | null;
+  readonly #eventAtHand: () => EventAtHand | null;
   /** Of the message at hand. */
   #blocks = 0;
   #replay: OpenReplay | null = null;
@@ -91,12 +93,14 @@ export class StreamWatch implements SyncListener {
    * @param dependencies - log and spans of this thread.
    * @param names - whose stream it is.
    * @param sequenceNumber - of the message applied last.
+   * @param eventAtHand - the event that this listener is called for.
    */
   constructor(
     metrics: StreamMetrics,
     dependencies: WatchDependencies,
     names: StreamNames,
     sequenceNumber: () => number | null,
+    eventAtHand: () => EventAtHand | null,
   ) {
     this.#metrics = metrics;
     this.#dependencies = dependencies;
@@ -106,6 +110,7 @@ export class StreamWatch implements SyncListener {
     this.#rankSlot = dependencies.rankSlot;
     this.#now = dependencies.now;
     this.#sequenceNumber = sequenceNumber;
+    this.#eventAtHand = eventAtHand;
   }
 
   /** A message took effect. */
@@ -131,7 +136,7 @@ export class StreamWatch implements SyncListener {
   eventApplied(type: EventType, blockCount: number): void {
     this.#metrics.eventApplied(type);
     this.#blocks += blockCount;
-    this.#tail.event(this.#rankSlot, this.#now, type, blockCount, null);
+    this.#tail.event(this.#rankSlot, this.#now, type, blockCount, null, this.#eventAtHand);
     if (this.#log.verbosity >= EVENT)
       this.#log.write("event_applied", { ...this.#names, event_type: type, blocks: blockCount });
   }
@@ -139,7 +144,7 @@ export class StreamWatch implements SyncListener {
   /** An event, or some of its blocks, was dropped. */
   eventDropped(type: EventType, reason: DropReason, blockCount: number): void {
     this.#metrics.eventDropped(type, reason);
-    this.#tail.event(this.#rankSlot, this.#now, type, blockCount, reason);
+    this.#tail.event(this.#rankSlot, this.#now, type, blockCount, reason, this.#eventAtHand);
     if (reason === "too_many_block_sizes" && !this.#isSetAside) this.#setAside();
     if (this.#log.verbosity >= EVENT)
       this.#log.write("event_dropped", {

@@ -167,6 +167,7 @@ export class Stream implements ReplayClient, ConnectionEvents, IntakeOwner {
       },
       this.names,
       () => this.sync.lastSequenceNumber,
+      () => this.sync.eventAtHand,
     );
     this.sync = new WorkerSync(
       {

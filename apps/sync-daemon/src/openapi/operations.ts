@@ -233,7 +233,7 @@ export const OPERATIONS: readonly Operation[] = [
       200: {
         mediaType: "text/event-stream",
         description:
-          "The events hello, events, gone and bye, each with JSON. At most 200 events a second; left_out counts the others. No event has tokens, hashes or texts.",
+          "The events hello, events, gone and bye, each with JSON. At most 200 events a second; left_out counts the others. With admin scope an event has the first eight digits of its first block's hash. No event has tokens or texts.",
       },
     },
     problems: ["unknown_engine", "malformed_body", "too_many_viewers"],

@@ -136,6 +136,16 @@ export interface Turn {
 /** What became of a message: its header, null when it broke off, or that there is more of it to apply. */
 export type Applied = BatchHeader | null | "unfinished";
 
+/** The event that a listener is being called for. */
+export interface EventAtHand {
+  /** Null for a medium that is none. */
+  readonly tier: Tier | null;
+  /** Null without an adapter, and for a removal. */
+  readonly loraName: string | null;
+  /** High word of its first block's hash; null without a block. */
+  readonly hashHigh: number | null;
+}
+
 /** Applies the messages of one rank, and knows what was lost on the way. */
 export class EventApplier implements EventSink {
   /** Every reason that holds for the rank; the stream's owner adds its conditions. */
@@ -167,6 +177,9 @@ export class EventApplier implements EventSink {
   /** Whether stores that waited were given up without a loss (A10): their removals find nothing. */
   #hasGivenUp = false;
   readonly #blockSizes = new RankBlockSizes();
+  /** The event that is being applied, and the block of it; null between events. The decoder's object. */
+  #atHand: DecodedBlockStored | DecodedBlockRemoved | null = null;
+  #blockAtHand = 0;
   #lastMedium: string | null = null;
   #lastTier: Tier | undefined = 0;
   #context: ContextKey;
@@ -360,6 +373,7 @@ export class EventApplier implements EventSink {
 
   /** After the last event of a message, also of one that broke off: conditions follow from all that it did. */
   #endMessage(): void {
+    this.#atHand = null;
     if (!this.#unplaced.isEmpty) this.#placeLeft();
     // A17: what the message showed as a whole.
     if (this.#signs.findsWindow()) this.#drop("BlockRemoved", "unannounced_window", 0);
@@ -376,8 +390,23 @@ export class EventApplier implements EventSink {
     return null;
   }
 
+  /** The event that the listener is being called for; null where the call is about no one event. */
+  get eventAtHand(): EventAtHand | null {
+    const event = this.#atHand;
+    if (event === null) return null;
+    const { hashes } = this.#index.scratch;
+    const at = 2 * this.#blockAtHand;
+    return {
+      tier: this.#tierOf(event.medium) ?? null,
+      loraName: event.type === "BlockStored" ? event.loraName : null,
+      hashHigh: this.#blockAtHand < event.blockCount ? hashes[at + 1] : null,
+    };
+  }
+
   /** Decoder's callback. */
   onBlockStored(event: DecodedBlockStored): void {
+    this.#atHand = event;
+    this.#blockAtHand = 0;
     const place = this.#groups.ofStore(event);
     if (typeof place === "string") {
       this.#refuse(event, place);
@@ -452,6 +481,8 @@ export class EventApplier implements EventSink {
 
   /** Decoder's callback. */
   onBlockRemoved(event: DecodedBlockRemoved): void {
+    this.#atHand = event;
+    this.#blockAtHand = 0;
     this.#remove(event, false);
   }
 
@@ -460,6 +491,8 @@ export class EventApplier implements EventSink {
    * holds between two of them.
    */
   onRemovalsJoined(event: DecodedBlockRemoved): void {
+    this.#atHand = event;
+    this.#blockAtHand = 0;
     if (this.#contexts.isSingle && !this.#index.hasParked(this.#rankSlot)) {
       this.#remove(event, true);
       return;
@@ -527,6 +560,7 @@ export class EventApplier implements EventSink {
 
   /** Decoder's callback. */
   onAllBlocksCleared(): void {
+    this.#atHand = null;
     this.#forget(true);
     this.#mayOverReport = false;
     this.doubts.endLosses(true);
@@ -538,6 +572,7 @@ export class EventApplier implements EventSink {
 
   /** Decoder's callback. */
   onFault(fault: EventFault): void {
+    this.#atHand = null;
     const type = fault.eventType ?? "unknown";
     this.#counters.faults[fault.error.code] += 1;
     this.rareChanges += 1;
@@ -799,10 +834,13 @@ export class EventApplier implements EventSink {
 
   /** Places what waited, now that more of the message was applied; what no group has is lost. */
   #placeLeft(): void {
+    const atHand = this.#atHand;
+    this.#atHand = null;
     this.#unplaced.placeAll((placed, lost) => {
       if (placed > 0) this.#countStored(placed);
       if (lost > 0) this.#drop("BlockStored", "unplaced_block", lost);
     });
+    this.#atHand = atHand;
   }
 
   #noteUnknownKind(kind: string): void {
@@ -838,8 +876,11 @@ export class EventApplier implements EventSink {
     eventsApplied.BlockRemoved += eventCount;
     blocksApplied.BlockRemoved += removedCount;
     if (this.#listener.eventApplied === undefined) return;
-    for (let i = 0; i < eventCount; i += 1)
+    for (let i = 0; i < eventCount; i += 1) {
+      this.#blockAtHand = i;
       this.#listener.eventApplied("BlockRemoved", notes[i] === MISSING_BLOCK ? 0 : 1);
+    }
+    this.#blockAtHand = 0;
   }
 
   /**

@@ -55,7 +55,7 @@ import { parseLiveFrames, parseReplayFrames } from "../wire/message.ts";
 import { WireError } from "../wire/wire-error.ts";
 import { Agreement } from "./agreement.ts";
 import { peekTimestampSeconds } from "./batch-timestamp.ts";
-import { type Applied, EventApplier, type Turn } from "./event-applier.ts";
+import { type Applied, EventApplier, type EventAtHand, type Turn } from "./event-applier.ts";
 import { type HeldMessage, HeldMessages, HoldBudget } from "./held-messages.ts";
 import { ProbeSchedule } from "./probe-schedule.ts";
 import { PublisherFence } from "./publisher-fence.ts";
@@ -257,6 +257,11 @@ export class WorkerSync {
   get trustSinceMs(): number | null {
     const { sinceMs } = this.#trust;
     return Number.isNaN(sinceMs) ? null : sinceMs;
+  }
+
+  /** The event that the listener is being called for; null where the call is about no one event. It is made at each call. */
+  get eventAtHand(): EventAtHand | null {
+    return this.#applier.eventAtHand;
   }
 
   /** Number of the last message applied to the index; null before the first. */
