@@ -150,24 +150,73 @@ export function goodDayAlerts(nowSeconds = NOW()): Record<string, unknown> {
   return builtIn(nowSeconds, [], () => "inactive");
 }
 
+/** An alert of a bad day: its rule, its state, its labels, its description, and when it began or fires. */
+type BadDayAlert = readonly [
+  name: string,
+  state: string,
+  labels: Readonly<Record<string, string>>,
+  description: string,
+  times: { readonly since?: number; readonly fires_at?: number },
+];
+
 /** The alerts of `FleetScript.withTrouble`, among all rules that the daemon has, each with its own texts. */
 export function badDayAlerts(nowSeconds = NOW()): Record<string, unknown> {
   const rules = rulesOfFile();
-  const [lost, cut] = ["vllm-0037", "vllm-0025"];
+  const cut = { pod: "vllm-0025", model: "qwen/qwen3-235b" };
+  const lost = { pod: "vllm-0037", model: "meta/llama-4-70b" };
   const [fires, waits] = ["firing", "pending"];
-  const wanted: readonly (readonly [string, string, string, string, object])[] = [
-    ["KVSyncConnectionFailure", fires, cut, "meta/llama-4-70b", { since: nowSeconds - 350, value: 0.147 }],
-    ["StreamUntrusted", fires, cut, "meta/llama-4-70b", { since: nowSeconds - 360 }],
-    ["StreamUntrusted", fires, lost, "deepseek/v4-lite", { since: nowSeconds - 60 }],
-    ["KVEventSequenceGaps", waits, lost, "deepseek/v4-lite", { fires_at: nowSeconds + 45, value: 212 }],
+  const ago = (seconds: number): { since: number } => ({ since: nowSeconds - seconds });
+  const wanted: readonly BadDayAlert[] = [
+    [
+      "KVSyncConnectionFailure",
+      fires,
+      cut,
+      `fails to connect to the engine ${cut.pod} of ${cut.model}: 8.8 failed attempts per minute.`,
+      ago(350),
+    ],
+    [
+      "StreamUntrusted",
+      fires,
+      cut,
+      `does not trust 1 stream of ${cut.pod} (${cut.model}) as exact for two minutes or longer.`,
+      ago(360),
+    ],
+    [
+      "StreamUntrusted",
+      fires,
+      lost,
+      `does not trust 1 stream of ${lost.pod} (${lost.model}) as exact for two minutes or longer.`,
+      ago(60),
+    ],
+    [
+      "SnapshotStale",
+      fires,
+      {},
+      "last saved its index in a snapshot 35m 0s ago, or has saved none since it started.",
+      ago(1200),
+    ],
+    [
+      "DiscoveryStale",
+      fires,
+      { source: "kubernetes" },
+      "cannot bring its engines from kubernetes up to date; it follows those that it knew.",
+      ago(1500),
+    ],
+    [
+      "KVEventSequenceGaps",
+      waits,
+      lost,
+      `misses up to 212 messages at once from the engine ${lost.pod} of ${lost.model}.`,
+      { fires_at: nowSeconds + 45 },
+    ],
   ];
-  const alerts = wanted.flatMap(([name, state, pod, model, more]) => {
+  const alerts = wanted.flatMap(([name, state, about, description, times]) => {
     const found = rules.find((one) => one.name === name);
     if (found === undefined) throw new Error(`no rule ${name}`);
     const { severity, component, summary } = found;
-    const labels = { ...LABELS, pod, model };
-    const texts = { component, summary, description: `${summary} Engine ${pod} of ${model}.` };
-    return [alert(name, state, severity, { labels, ...texts, ...linksOf(found), ...more })];
+    const labels = { ...LABELS, ...about };
+    const texts = { component, summary, description: `${LABELS.instance} ${description}` };
+    return [alert(name, state, severity, { labels, ...texts, ...linksOf(found), ...times })];
   });
   return builtIn(nowSeconds, alerts, (name) => wanted.find(([of]) => of === name)?.[1] ?? "inactive");
 }

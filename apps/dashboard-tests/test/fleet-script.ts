@@ -51,10 +51,17 @@ const COLUMNS = [
   "rate",
   "exact_hour",
 ];
+/** Gaps that a replay filled: how long ago, how far back, how many messages, and how long it took. */
+const FILLED = [
+  [3_000_000, 9000, 37, 0.6],
+  [1_200_000, 4000, 4, 0.2],
+] as const;
 const STEP = 5;
 const POINTS = 720;
 const HOUR_MS = 3_600_000;
 const MEMORY_LIMIT = 2 ** 31;
+/** The first message that an engine lost on the bad day. */
+const LOST_FROM = 9_412_665;
 
 /** Totals of a daemon without engines and without callers. */
 const QUIET = {
@@ -106,6 +113,12 @@ function seeded(seed: number): () => number {
   };
 }
 
+/** Model of an engine by its number: two fifths have the first one, and so has the engine that loses messages. */
+function modelOf(i: number): number {
+  const place = (i + 3) % 20;
+  return place < 8 ? 0 : place < 13 ? 1 : place < 17 ? 2 : 3;
+}
+
 /** The fleet. */
 export class FleetScript {
   readonly ranks: ScriptedRank[] = [];
@@ -141,8 +154,10 @@ export class FleetScript {
     this.change("vllm-0037", {
       state: 1,
       trust: 2,
+      seq: LOST_FROM + 300,
       gaps: 3,
       missed: 212,
+      drops: 68,
       reason: "gap",
       since: this.at - 180_000,
     });
@@ -186,7 +201,7 @@ export class FleetScript {
         kind: "gap",
         engine: "vllm-0037",
         rank: 0,
-        from: 9_412_665,
+        from: LOST_FROM,
         messages: 212,
         text: "212 messages lost; replay asked",
       },
@@ -251,7 +266,11 @@ export class FleetScript {
     return {
       events: { stored: 31_000 + 900 * r(), removed: 15_800 + 500 * r(), cleared: 0 },
       received_to_applied_p99: 0.014,
-      lookups: { exact: 1820 + 40 * r(), ...(this.#isTroubled ? { degraded: 19, fallback: 3 } : {}) },
+      lookups: {
+        exact: 1820 + 40 * r(),
+        degraded: this.#isTroubled ? 19 : 0,
+        fallback: this.#isTroubled ? 3 : 0,
+      },
       p50: 0.00031,
       p99: 0.00092,
       hit: { 0: 0.66, 1: 0.58, 2: 0.41 },
@@ -265,7 +284,9 @@ export class FleetScript {
   history(): unknown {
     const wave = (base: number, spread: number, period: number): number[] =>
       Array.from({ length: POINTS }, (_, i) => base + spread * (Math.sin(i / period) + 0.4 * this.#random()));
-    const stale = (i: number): number => (i > 684 ? 0.997 : 1);
+    const isBad = this.#isTroubled;
+    const stale = (i: number): number => (isBad && i > 684 ? 0.997 : 1);
+    const degraded = (i: number): number => (i > 500 && i < 560 ? 180 : 19);
     const from = Math.floor(this.at / 1000 / STEP) * STEP - (POINTS - 1) * STEP;
     // A daemon without engines counts from its start: no event and no lookup came.
     if (this.ranks.length === 0) return { step: STEP, from, series: quietSeries() };
@@ -277,8 +298,8 @@ export class FleetScript {
         "events_applied.removed": wave(15_000, 1500, 60),
         "events_applied.cleared": Array.from({ length: POINTS }, () => 0),
         "lookups.exact": wave(1700, 200, 90),
-        "lookups.degraded": Array.from({ length: POINTS }, (_, i) => (i > 500 && i < 560 ? 180 : 19)),
-        "lookups.fallback": Array.from({ length: POINTS }, () => 3),
+        "lookups.degraded": Array.from({ length: POINTS }, (_, i) => (isBad ? degraded(i) : 0)),
+        "lookups.fallback": Array.from({ length: POINTS }, () => (isBad ? 3 : 0)),
         lookup_p50: wave(0.00031, 0.00003, 30),
         lookup_p99: wave(0.0009, 0.0002, 50).map((value, i) => (i === 520 ? 0.0024 : value)),
         exact_share: Array.from({ length: POINTS }, (_, i) => stale(i)),
@@ -315,16 +336,16 @@ export class FleetScript {
           rank.missed === 0
             ? []
             : [
-                {
-                  at: iso(this.at - 3_000_000),
-                  from: 6_020_311,
-                  messages: 37,
+                ...FILLED.slice(0, Math.max(0, rank.gaps - 1)).map(([before, from, messages, seconds]) => ({
+                  at: iso(this.at - before),
+                  from: (rank.seq ?? 0) - from,
+                  messages,
                   outcome: "completed",
-                  seconds: 0.6,
-                },
+                  seconds,
+                })),
                 {
                   at: iso(rank.since ?? this.at),
-                  from: 9_412_665,
+                  from: rank.id === "vllm-0037" ? LOST_FROM : (rank.seq ?? 0) - 300,
                   messages: rank.missed,
                   outcome: null,
                   seconds: null,
@@ -367,10 +388,12 @@ export class FleetScript {
   }
 
   match(): unknown {
-    const isTroubled = this.ranks.some(({ trust }) => trust !== 0);
-    const [trust, decision, other] = isTroubled
-      ? (["stale", "degraded", "stale"] as const)
-      : (["exact", "exact", "exact"] as const);
+    const own = this.ranks.filter(({ model }) => model === 0);
+    const having = (trust: number): number => own.filter((rank) => rank.trust === trust).length;
+    const [trust, decision, other] =
+      having(0) === own.length
+        ? (["exact", "exact", "exact"] as const)
+        : (["stale", "degraded", "stale"] as const);
     const match = (worker: string, matched: number, device: number, of: string): unknown => ({
       worker,
       dp_rank: 0,
@@ -386,8 +409,8 @@ export class FleetScript {
       age_seconds: 0.2,
     });
     return {
-      model: MODELS[1],
-      requested_model: MODELS[1],
+      model: MODELS[0],
+      requested_model: MODELS[0],
       lora_name: null,
       block_size: 16,
       block_sizes: [16],
@@ -395,16 +418,14 @@ export class FleetScript {
       trust,
       decision,
       reason: null,
-      ranks: isTroubled
-        ? { exact: 266, partial: 1, stale: 1, unknown: 0 }
-        : { exact: 268, partial: 0, stale: 0, unknown: 0 },
+      ranks: { exact: having(0), partial: having(1), stale: having(2), unknown: having(3) },
       matches: [
-        match("vllm-0014", 188, 188, "exact"),
-        match("vllm-0113", 188, 120, "exact"),
-        match("sglang-0007", 141, 141, "exact"),
+        match("vllm-0018", 188, 188, "exact"),
+        match("vllm-0119", 188, 120, "exact"),
+        match("sglang-0041", 141, 141, "exact"),
         match("vllm-0037", 96, 96, other),
         match("vllm-0201", 64, 0, "exact"),
-        match("vllm-0330", 32, 32, "exact"),
+        match("vllm-0320", 32, 32, "exact"),
       ],
     };
   }
@@ -427,16 +448,16 @@ export class FleetScript {
       reason: "",
       endpoints: [
         {
-          endpoint: "10.4.7.14:8000",
-          worker: "vllm-0014",
+          endpoint: "10.4.0.18:8000",
+          worker: "vllm-0018",
           dp_rank: null,
           trust: "exact",
           cost: 356,
           terms: terms(3008, 2),
         },
         {
-          endpoint: "10.4.7.113:8000",
-          worker: "vllm-0113",
+          endpoint: "10.4.0.119:8000",
+          worker: "vllm-0119",
           dp_rank: null,
           trust: "exact",
           cost: 512,
@@ -473,7 +494,7 @@ export class FleetScript {
       slot: i,
       id: `${kind}-${String(i).padStart(4, "0")}`,
       rank: 0,
-      model: i % 20 < 8 ? 0 : i % 20 < 13 ? 1 : i % 20 < 17 ? 2 : 3,
+      model: modelOf(i),
       state: 4,
       trust: 0,
       connected: true,

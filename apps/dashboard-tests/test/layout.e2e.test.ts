@@ -185,7 +185,7 @@ describe.skipIf(!hasChromium)("the layout", () => {
     const server = await standIn("bad");
     const { page } = await browser.open(server.page);
     await see(page, "KVSyncConnectionFailure fires for vllm-0025");
-    expect(await page.getByRole("link", { name: "Alerts 3" }).count()).toBe(1);
+    expect(await page.getByRole("link", { name: "Alerts 5" }).count()).toBe(1);
     expect(
       await page.locator(".verdict").getByRole("link", { name: "Runbook" }).getAttribute("href"),
     ).toMatch(/^https:.*\/kv-sync-connection-failure\.md$/);

@@ -33,7 +33,7 @@ const isWriting = process.env["KVSYNC_PICTURES"] === "write";
 const PICTURES = [
   ["overview", DOCUMENTS, "overview", "dark", "KVSyncConnectionFailure fires"],
   ["engine", DOCUMENTS, "engines?open=vllm-0037", "dark", "replay runs"],
-  ["prefixes", DOCUMENTS, "prefixes", "light", "6 of 268 engines hold the beginning of it"],
+  ["prefixes", DOCUMENTS, "prefixes", "light", "6 of 400 engines hold the beginning of it"],
   ["overview-light", OWN, "overview", "light", "KVSyncConnectionFailure fires"],
   ["engine-light", OWN, "engines?open=vllm-0037", "light", "replay runs"],
 ] as const;

@@ -4,7 +4,9 @@ import type { FleetScript } from "./fleet-script.ts";
 /** How bad a day the answers tell of. */
 export type Day = "empty" | "good" | "bad";
 
+/** Blocks by the ranks that hold them, as parts of all. */
 const CLASSES = [5200, 9100, 12_400, 3100, 240] as const;
+const COPIES_PER_BLOCK = 3.15;
 
 function iso(ms: number): string {
   return new Date(ms).toISOString();
@@ -13,19 +15,25 @@ function iso(ms: number): string {
 /** What `GET /api/v1/index` answers. */
 export function indexAnswer(fleet: FleetScript, day: Day): unknown {
   const { used, limit } = fleet.memory;
+  const copies = fleet.ranks.reduce((sum, { blocks }) => sum + blocks, 0);
+  const blocks = copies / COPIES_PER_BLOCK;
+  const counted = CLASSES.reduce((a, b) => a + b, 0);
   const context = (model: string, lora: string | null, share: number): unknown => ({
     model,
     lora,
     block_size: 16,
-    prefixes: Math.round(410_000 * share),
-    mappings: Math.round(1_290_000 * share),
+    prefixes: Math.round(blocks * share),
+    mappings: Math.round(copies * share),
     bytes: Math.round(used * share),
     holders: Object.fromEntries(
-      ["1", "2", "3-4", "5-8", "over_8"].map((name, i) => [name, Math.round((CLASSES[i] ?? 0) * share)]),
+      ["1", "2", "3-4", "5-8", "over_8"].map((name, i) => [
+        name,
+        Math.round(((CLASSES[i] ?? 0) / counted) * blocks * share),
+      ]),
     ),
   });
   return {
-    memory: { used, reserved: 1.1 * used, limit },
+    memory: { used, reserved: Math.min(1.1 * used, limit), limit },
     contexts:
       day === "empty"
         ? []
@@ -98,7 +106,7 @@ export function systemAnswer(fleet: FleetScript, day: Day): unknown {
     snapshot:
       day === "empty"
         ? { folder: null, age_seconds: null }
-        : { folder: "/var/lib/kvsync/snapshots", age_seconds: 24 },
+        : { folder: "/var/lib/kvsync/snapshots", age_seconds: day === "bad" ? 2100 : 24 },
     links: {
       grafana: day === "empty" ? null : "https://grafana.example",
       traces: null,
@@ -127,7 +135,7 @@ export function logsAnswer(fleet: FleetScript, day: Day, after: number): unknown
     message,
     facts,
   });
-  const names = { pod: "vllm-0037", model: "qwen/qwen3-235b", dp_rank: 0 };
+  const names = { pod: "vllm-0037", model: "meta/llama-4-70b", dp_rank: 0 };
   const lines = [
     line(1, "info", "sync", "starting", "starting", { version: "0.1.0" }),
     line(2, "info", "http", "listening", "listening", { scheme: "http", host: "0.0.0.0", port: 7070 }),
@@ -139,12 +147,14 @@ export function logsAnswer(fleet: FleetScript, day: Day, after: number): unknown
     ),
     ...(day === "bad"
       ? [
-          line(31, "warn", "ingest-1", "trust_changed", "answers about an engine carry another trust", {
-            ...names,
-            trust: "stale",
-            previous: "exact",
-            reason: "gap",
-          }),
+          line(
+            31,
+            "warn",
+            "health",
+            "stream_not_exact",
+            "a stream is no longer exact, and lookups that involve it answer with less trust",
+            { ...names, trust: "stale", reason: "gap" },
+          ),
           line(
             32,
             "error",

@@ -156,7 +156,7 @@ function Contexts(polled: Report): ComponentChildren {
               <th scope="col" class="num spare">
                 {columns.blockSize}
               </th>
-              <th scope="col" class="num">
+              <th scope="col" class="num spare">
                 {columns.prefixes}
               </th>
               <th scope="col" class="num spare">
@@ -182,7 +182,7 @@ function Contexts(polled: Report): ComponentChildren {
                   )}
                 </td>
                 <td class="num spare">{count(block_size)}</td>
-                <td class="num">{count(prefixes)}</td>
+                <td class="num spare">{count(prefixes)}</td>
                 <td class="num spare">{count(mappings)}</td>
                 <td class="num spare">{textOf(measure(prefixes === 0 ? null : mappings / prefixes))}</td>
                 <td class="num">{textOf(bytes(size))}</td>
