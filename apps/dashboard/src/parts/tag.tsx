@@ -38,10 +38,3 @@ export function Tag({ word }: { readonly word: string }): ComponentChildren {
 export function Dot({ tone }: { readonly tone: string }): ComponentChildren {
   return <i class={`dot ${tone}`} aria-hidden="true" />;
 }
-
-/** The tone of memory in use: a warning above four fifths of its limit, bad above nine tenths. */
-export function toneOfUse(used: number, limit: number): string {
-  const share = limit === 0 ? 0 : used / limit;
-  if (share > 0.9) return "bad";
-  return share > 0.8 ? "stale" : "";
-}

@@ -48,12 +48,16 @@ export const VERDICTS = {
   partial: "may hold more than the index has",
   unknown: (engines: number): string => `${engines === 1 ? "is" : "are"} not in sync yet`,
   unreachable: "cannot be reached",
-  unhealthyChecks: (names: readonly string[]): string =>
-    `${names.length === 1 ? "The health check" : "Health checks"} ${names.map((name) => `**${name}**`).join(", ")} ${names.length === 1 ? "is" : "are"} not healthy.`,
+  lowCheck: (name: string, status: string, message: string): string =>
+    `The health check **${name}** is ${status}${message === "" ? "" : `: ${message.replace(/\.$/, "")}`}.`,
+  moreChecks: (checks: string, number: number): string =>
+    `**${checks}** more ${number === 1 ? "check is" : "checks are"} not healthy.`,
+  nearlyFull: (share: string): string => `The index uses **${share}** of its memory limit.`,
   worst: (engine: string, what: string): string => `The worst is **${engine}**: ${what}.`,
   outOfReach: "unreachable",
-  nothingDropped: "Every received event was applied.",
-  dropped: (reasons: readonly string[]): string => `Some events were not applied: ${reasons.join(", ")}.`,
+  nothingDropped: "No event was dropped in the last second.",
+  dropped: (reasons: readonly string[]): string =>
+    `Some events of the last second were not applied: ${reasons.join(", ")}.`,
   noLookups: "No lookup was asked lately.",
   lookupsP99: (p99: string): string => `The p99 of lookups is **${p99}**.`,
   lookups: (p50: string, p99: string | null): string =>

@@ -128,15 +128,54 @@ const CASES: readonly Case[] = [
     health: { checks: [check("tokenizer", "unhealthy", false)] },
     tone: "good",
     title: "All 3 engines are followed exactly.",
-    text: "The health check **tokenizer** is not healthy.",
+    text: "The health check **tokenizer** is unhealthy: no sign of life.",
   },
   {
     what: "a critical check that is degraded",
     engines: WELL,
-    health: { checks: [check("memory", "degraded", true), check("discovery", "degraded", false)] },
+    health: {
+      checks: [
+        check("memory", "degraded", true, ""),
+        check("discovery", "degraded", false, "stale for 32 min"),
+      ],
+    },
     tone: "good",
     title: "All 3 engines are followed exactly.",
-    text: "Health checks **memory**, **discovery** are not healthy.",
+    text: "The health check **memory** is degraded. The health check **discovery** is degraded: stale for 32 min.",
+  },
+  {
+    what: "more checks than are told",
+    engines: WELL,
+    health: {
+      checks: ["memory", "discovery", "tokenizer"].map((name) => check(name, "degraded", false, "")),
+    },
+    tone: "good",
+    title: "All 3 engines are followed exactly.",
+    text: "The health check **discovery** is degraded. **1** more check is not healthy.",
+  },
+  {
+    what: "an index that is nearly full",
+    engines: WELL,
+    totals: { p50: 0.00031, memory: { used: 96, limit: 100 }, not_applied: {} },
+    tone: "good",
+    title: "All 3 engines are followed exactly. Lookups take 0.31 ms.",
+    text: "The index uses **96 %** of its memory limit. No event was dropped in the last second.",
+  },
+  {
+    what: "an index with room",
+    engines: WELL,
+    totals: { p50: 0.00031, p99: 0.00092, memory: { used: 58, limit: 100 } },
+    tone: "good",
+    title: "All 3 engines are followed exactly. Lookups take 0.31 ms.",
+    text: "The p99 of lookups is **0.92 ms**.",
+  },
+  {
+    what: "a firing alert about the worst engine, which is named once",
+    engines: [...WELL, "vllm-9 llama unknown!"],
+    alerts: [{ ...alert("StreamUntrusted", "warning"), labels: { pod: "vllm-9", model: "llama" } }],
+    tone: "warning",
+    title: "StreamUntrusted fires for vllm-9.",
+    text: "**1** engine cannot be reached. No lookup",
   },
   {
     what: "an invalid configuration",
@@ -280,7 +319,7 @@ const CASES: readonly Case[] = [
     totals: { p50: 0.00031, p99: 0.00092, not_applied: {} },
     tone: "warning",
     title: "Answers are exact for 996 of 1,000 engines.",
-    text: "**2** engines catch up after lost messages, **1** may hold more than the index has, **1** cannot be reached. The worst is **sglang-2**: unreachable. Every received event was applied. Lookups take **0.31 ms** (p99 **0.92 ms**).",
+    text: "**2** engines catch up after lost messages, **1** may hold more than the index has, **1** cannot be reached. The worst is **sglang-2**: unreachable. No event was dropped in the last second. Lookups take **0.31 ms** (p99 **0.92 ms**).",
   },
   {
     what: "an engine counts as its worst rank",
@@ -294,7 +333,7 @@ const CASES: readonly Case[] = [
     totals: { p50: 0.00031, p99: 0.00092, not_applied: {} },
     tone: "good",
     title: "All 3 engines are followed exactly. Lookups take 0.31 ms.",
-    text: "Every received event was applied. The p99 of lookups is **0.92 ms**.",
+    text: "No event was dropped in the last second. The p99 of lookups is **0.92 ms**.",
   },
   {
     what: "one engine",
@@ -309,7 +348,7 @@ const CASES: readonly Case[] = [
     totals: { not_applied: { unknown_block: 1, covered_by_replay: 5, queue_messages: 0 } },
     tone: "good",
     title: "All 3 engines are followed exactly.",
-    text: "Some events were not applied: covered_by_replay, unknown_block.",
+    text: "Some events of the last second were not applied: covered_by_replay, unknown_block.",
   },
   {
     what: "a connection that is not there, of an exact rank",
@@ -366,7 +405,28 @@ describe("the verdict", () => {
       health: null,
       alerts: null,
     });
-    expect(found.text).not.toMatch(/applied/);
+    expect(found.text).not.toMatch(/applied|dropped/);
+  });
+});
+
+describe("what a screen reader announces", () => {
+  const announcedOf = (totals: Totals, alerts: readonly Alert[] = []): string =>
+    verdictOf({
+      connection: { kind: "live" },
+      hasData: true,
+      fleet: summaryOf(rowsOf(WELL)),
+      totals,
+      health: null,
+      alerts: { alerts },
+    }).announced;
+
+  it("is the beginning of the title, without a latency that changes each second", () => {
+    expect(announcedOf({ p50: 0.00031 })).toBe("All 3 engines are followed exactly.");
+    expect(announcedOf({ p50: 0.00032 })).toBe("All 3 engines are followed exactly.");
+  });
+
+  it("is the whole title where something is wrong", () => {
+    expect(announcedOf({}, [alert("WorkerDown", "critical")])).toBe("WorkerDown fires.");
   });
 });
 

@@ -12,8 +12,9 @@ import { isWeb } from "../page/web-address.ts";
 import type { ConnectionState } from "../stream/connection.ts";
 import type { Alerts, Health, HealthCheck, Totals } from "../stream/stream-messages.ts";
 import { VERDICTS } from "../texts/verdict.ts";
-import { count, milliseconds, textOf, timeOfDay } from "../words.ts";
+import { count, milliseconds, percent, textOf, timeOfDay } from "../words.ts";
 import { compareWorst, type FleetSummary, isUnreachable, needsAttention } from "./fleet-summary.ts";
+import { toneOfUse } from "./memory-use.ts";
 
 /** How bad it is. */
 export type Tone = "critical" | "warning" | "good" | "unknown";
@@ -27,6 +28,8 @@ export type Step =
 export interface Verdict {
   readonly tone: Tone;
   readonly title: string;
+  /** The beginning of the title that screen readers announce: without figures that change each second. */
+  readonly announced: string;
   /** Sentences below it. */
   readonly text: string;
   /** `null` where the page has no link for it. */
@@ -46,8 +49,13 @@ export interface Known {
 
 /** Above this share of fallbacks, lookups are a problem of their own. */
 const FALLBACK_SHARE_MAX = 0.05;
+/** Health checks of which the reason is told. */
+const CHECKS_TOLD_MAX = 2;
 
-type Rule = (known: Known) => (Pick<Verdict, "tone" | "title"> & { readonly step?: Step | null }) | null;
+/** A title, and the engine that it names. */
+type Found = Pick<Verdict, "tone" | "title"> & { readonly step?: Step | null; readonly named?: string };
+
+type Rule = (known: Known) => Found | null;
 
 const RULES: readonly Rule[] = [
   lost,
@@ -67,11 +75,15 @@ const RULES: readonly Rule[] = [
 export function verdictOf(known: Known): Verdict {
   for (const rule of RULES) {
     const found = rule(known);
-    if (found !== null) return { step: null, ...found, text: textFor(known, false) };
+    if (found === null) continue;
+    const { named = "", ...verdict } = found;
+    return { step: null, announced: verdict.title, ...verdict, text: textFor(known, named, false) };
   }
   const { fleet, totals } = known;
-  const title = VERDICTS.allExact(count(fleet.engines.length), fleet.engines.length, latency(totals.p50));
-  return { tone: "good", title, step: null, text: textFor(known, true) };
+  const all = fleet.engines.length;
+  const announced = VERDICTS.allExact(count(all), all, null);
+  const title = VERDICTS.allExact(count(all), all, latency(totals.p50));
+  return { tone: "good", title, announced, step: null, text: textFor(known, "", true) };
 }
 
 function lost({ connection, hasData }: Known): ReturnType<Rule> {
@@ -161,11 +173,13 @@ function firing({ alerts }: Known): ReturnType<Rule> {
     (a, b) => Number(b.severity === "critical") - Number(a.severity === "critical"),
   );
   if (worst === undefined) return null;
+  const named = worst.labels?.["pod"] ?? "";
   return {
     tone: worst.severity === "critical" ? "critical" : "warning",
+    named,
     title: VERDICTS.firing(
       worst.name,
-      worst.labels?.["pod"] ?? worst.labels?.["model"] ?? "",
+      named === "" ? (worst.labels?.["model"] ?? "") : named,
       worst.summary ?? "",
       loud.length - 1,
     ),
@@ -183,14 +197,15 @@ function latency(seconds: number | null | undefined): string | null {
   return seconds === null || seconds === undefined ? null : textOf(milliseconds(seconds));
 }
 
-/** The engine to look at first; nothing where none needs it, or more than half of them do. */
-function worstOf({ engines }: FleetSummary): string {
+/** The engine to look at first; nothing where none needs it, more than half of them do, or the title has its name. */
+function worstOf({ engines }: FleetSummary, named: string): string {
   const [first, ...others] = engines.filter(needsAttention);
   if (first === undefined || others.length + 1 > engines.length / 2) return "";
   const { id, worst } = others.reduce(
     (found, one) => (compareWorst(one.worst, found.worst) < 0 ? one : found),
     first,
   );
+  if (id === named) return "";
   if (isUnreachable(worst)) return VERDICTS.worst(id, VERDICTS.outOfReach);
   return VERDICTS.worst(id, worst.reason === null ? worst.trust : `${worst.trust}, ${worst.reason}`);
 }
@@ -229,23 +244,34 @@ function lookupTimes({ p50, p99 }: Totals, isInTitle: boolean): string {
   return slow === null ? "" : VERDICTS.lookupsP99(slow);
 }
 
+/** Health checks that are not healthy: the first of them with their reasons. */
 function otherChecks(health: Health | null): string {
-  const names = (health?.checks ?? [])
-    .filter((check) => check.status !== "healthy" && !isCritical(check))
-    .map(({ name }) => name);
-  return names.length === 0 ? "" : VERDICTS.unhealthyChecks(names);
+  const low = (health?.checks ?? []).filter((check) => check.status !== "healthy" && !isCritical(check));
+  const told = low.slice(0, CHECKS_TOLD_MAX);
+  const left = low.length - told.length;
+  return [
+    ...told.map(({ name, status, message }) => VERDICTS.lowCheck(name, status, message)),
+    ...(left === 0 ? [] : [VERDICTS.moreChecks(count(left), left)]),
+  ].join(" ");
+}
+
+/** An index that is nearly full evicts blocks that engines hold. */
+function indexMemory({ memory }: Totals): string {
+  const [used, limit] = [memory?.used ?? 0, memory?.limit ?? 0];
+  return toneOfUse(used, limit) === "bad" ? VERDICTS.nearlyFull(textOf(percent(used / limit))) : "";
 }
 
 /** The sentences below: what keeps engines from exact, what was not applied, and how long lookups take. */
-function textFor({ hasData, fleet, totals, health }: Known, isMedianInTitle: boolean): string {
+function textFor({ hasData, fleet, totals, health }: Known, named: string, isMedianInTitle: boolean): string {
   if (!hasData) return "";
   const isOff = health?.configuration !== null && health?.configuration !== undefined;
   const hasEngines = fleet.engines.length > 0;
   return [
     isOff || !hasEngines ? VERDICTS.noInformation : "",
     belowExact(fleet),
-    worstOf(fleet),
+    worstOf(fleet, named),
     otherChecks(health),
+    indexMemory(totals),
     hasEngines ? notApplied(totals) : "",
     hasEngines ? lookupTimes(totals, isMedianInTitle) : "",
   ]

@@ -9,8 +9,8 @@ import { ChartPanel } from "../parts/chart-panel.tsx";
 import { Panel } from "../parts/panel.tsx";
 import { type Polled, usePolled } from "../parts/polled.ts";
 import { Rich } from "../parts/rich.tsx";
-import { toneOfUse } from "../parts/tag.tsx";
 import { INDEX } from "../texts/index-view.ts";
+import { toneOfUse } from "../verdict/memory-use.ts";
 import { bytes, count, duration, measure, percent, textOf } from "../words.ts";
 import { secondsUntil } from "./forecast.ts";
 

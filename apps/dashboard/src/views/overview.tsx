@@ -24,12 +24,13 @@ import { isLoginOpen } from "../parts/login.tsx";
 import { Panel, STALE_MS } from "../parts/panel.tsx";
 import { Rich } from "../parts/rich.tsx";
 import { Spark } from "../parts/spark.tsx";
-import { Dot, Tag, toneOf, toneOfUse } from "../parts/tag.tsx";
+import { Dot, Tag, toneOf } from "../parts/tag.tsx";
 import { CELLS_MAX, TrustMap } from "../parts/trust-map.tsx";
 import type { Alert, HealthCheck, Totals } from "../stream/stream-messages.ts";
 import { FRAME, PANELS } from "../texts/frame.ts";
 import { OVERVIEW } from "../texts/overview.ts";
 import { compareWorst, isUnreachable, needsAttention } from "../verdict/fleet-summary.ts";
+import { toneOfUse } from "../verdict/memory-use.ts";
 import { type Step, verdictOf } from "../verdict/verdict.ts";
 import {
   bytes,
@@ -95,12 +96,15 @@ function Headline(): ComponentChildren {
   const { kind } = connectionState.value;
   const needing = fleetSummary.value.engines.filter(needsAttention).length;
   return (
-    <section class={`panel verdict ${verdict.tone}`} aria-live="polite">
+    <section class={`panel verdict ${verdict.tone}`}>
       <div>
-        <h1>{verdict.title}</h1>
+        <h1>
+          {/* A figure that changes each second is not announced, nor is a countdown. */}
+          <span aria-live="polite">{verdict.announced}</span>
+          {verdict.title.slice(verdict.announced.length)}
+        </h1>
         {kind === "waiting" ? (
-          // The countdown is not announced each second.
-          <p aria-live="off">
+          <p>
             <Loss />
           </p>
         ) : null}

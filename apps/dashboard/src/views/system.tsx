@@ -10,8 +10,9 @@ import { isWeb } from "../page/web-address.ts";
 import { Panel } from "../parts/panel.tsx";
 import { type Polled, usePolled } from "../parts/polled.ts";
 import { Rich } from "../parts/rich.tsx";
-import { Tag, toneOfUse } from "../parts/tag.tsx";
+import { Tag } from "../parts/tag.tsx";
 import { SYSTEM } from "../texts/system.ts";
+import { toneOfUse } from "../verdict/memory-use.ts";
 import { bytes, count, dayAndTime, duration, plural, textOf, UNKNOWN, utc } from "../words.ts";
 
 const REFRESH_MS = 10_000;
