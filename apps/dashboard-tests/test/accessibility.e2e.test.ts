@@ -87,6 +87,23 @@ describe.skipIf(!hasChromium)("the views", () => {
     },
   );
 
+  it.each(["dark", "light"] as const)(
+    "have no such fault while their data are old, in the %s theme",
+    async (colorScheme) => {
+      const server = await standIn("bad");
+      const { page } = await browser.open(server.page, { colorScheme });
+      for (const view of ["overview", "engines", "alerts"]) {
+        await page.goto(`${server.page}#/${view}`);
+        await page.reload();
+        await page.locator(".live:not(.connecting)").waitFor(PATIENCE);
+        await server.stop();
+        await page.locator(".panel.is-stale").first().waitFor(PATIENCE);
+        expect(await axeFaults(page), view).toEqual([]);
+        await server.start();
+      }
+    },
+  );
+
   it("fit a window of 390 pixels, and the link of the present view is in sight", async () => {
     const server = await standIn("bad");
     const { page } = await browser.open(server.page, { viewport: { width: 390, height: 844 } });
@@ -99,6 +116,27 @@ describe.skipIf(!hasChromium)("the views", () => {
       expect(x).toBeGreaterThanOrEqual(0);
       expect(x + width).toBeLessThanOrEqual(391);
     }
+  });
+
+  it("have one main heading each, names of headings without controls, and a way past the links", async () => {
+    const server = await standIn("bad");
+    const { page } = await browser.open(server.page);
+    for (const [view, signs] of Object.entries(SIGNS)) {
+      await page.goto(`${server.page}#/${view}`);
+      await unfold(page, view, server, "bad");
+      await see(page, signs.bad);
+      expect([view, await page.locator("h1").count()]).toEqual([view, 1]);
+      expect([view, await page.locator(":is(h1, h2, h3) :is(a, button, select, .tag)").count()]).toEqual([
+        view,
+        0,
+      ]);
+    }
+    await page.reload();
+    await see(page, "Settings");
+    await page.keyboard.press("Tab");
+    expect(await page.evaluate("document.activeElement.innerText")).toBe("Skip to the view");
+    await page.keyboard.press("Enter");
+    expect(await page.evaluate("document.activeElement.tagName")).toBe("MAIN");
   });
 
   it("stand still for a reader who wants less motion, and move for others", async () => {

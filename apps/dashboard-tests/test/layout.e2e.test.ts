@@ -52,7 +52,7 @@ function layoutFaults(touchMin: number): string[] {
   if (scrollWidth > innerWidth) faults.push(`L1 the page is ${scrollWidth} pixels wide`);
   const isSeen = (element: Element): boolean =>
     element.checkVisibility({ opacityProperty: true, visibilityProperty: true }) &&
-    element.closest("[aria-hidden=true], datalist, option, table.stacked thead") === null;
+    element.closest("[aria-hidden=true], datalist, option, table.stacked thead, .unseen, .skip") === null;
   const texts: { readonly element: Element; readonly text: string; readonly rect: DOMRect }[] = [];
   for (const element of document.querySelectorAll("body *")) {
     if (!isSeen(element)) continue;
@@ -81,7 +81,7 @@ function layoutFaults(touchMin: number): string[] {
           faults.push(`L2 "${text}" is cut off by ${box.tagName.toLowerCase()}.${box.className}`);
     }
   }
-  for (const heading of document.querySelectorAll(".panel > h2")) {
+  for (const heading of document.querySelectorAll(".panel > header")) {
     const below = heading.parentElement?.getBoundingClientRect().bottom ?? 0;
     if (below - heading.getBoundingClientRect().bottom < LINE_MIN)
       faults.push(`L5 "${heading.textContent}" has nothing below it`);

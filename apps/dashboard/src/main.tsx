@@ -20,7 +20,9 @@ function Page(): ComponentChildren {
   return (
     <>
       <Frame />
-      <main>
+      <main tabIndex={-1}>
+        {/* The overview has a heading of its own: its first sentence. */}
+        {view === "overview" ? null : <h1 class="unseen">{isView(view) ? VIEWS[view] : view}</h1>}
         <Notices hasVerdict={view === "overview" && chunkOf(view).kind === "here"} />
         {isView(view) ? (
           <LoadedView view={view} />

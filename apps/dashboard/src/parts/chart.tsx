@@ -68,8 +68,7 @@ export function Chart(props: ChartProps & { readonly isTable: boolean }): Compon
           return (
             <span key={label}>
               <i class={isDashed ? "dashed" : ""} style={{ color: `var(${color})` }} />
-              {label}
-              <b>{value === null || value === undefined ? UNKNOWN : format(value)}</b>
+              {label} <b>{value === null || value === undefined ? UNKNOWN : format(value)}</b>
             </span>
           );
         })}

@@ -61,8 +61,8 @@ export function EngineDrawer({
   return (
     <aside class="panel drawer" aria-label={id}>
       <div class="hd">
-        <h2>
-          <span class="mono">{id}</span>
+        <header>
+          <h2 class="mono">{id}</h2>
           {row === null ? null : (
             <>
               <Tag word={row.trust} />
@@ -74,7 +74,7 @@ export function EngineDrawer({
               ✕
             </button>
           </span>
-        </h2>
+        </header>
         {row === null ? null : (
           <span class="muted">
             <span class="mono">{row.model}</span> · {row.source}

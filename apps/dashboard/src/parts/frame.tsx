@@ -40,6 +40,15 @@ export function Frame(): ComponentChildren {
   }, [title, counts]);
   return (
     <header class="top">
+      <button
+        type="button"
+        class="btn skip"
+        onClick={() => {
+          document.querySelector("main")?.focus();
+        }}
+      >
+        {FRAME.skip}
+      </button>
       <div class="brand">
         <Logo />
         kvsync

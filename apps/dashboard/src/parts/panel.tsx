@@ -40,8 +40,8 @@ export function Panel(props: PanelProps): ComponentChildren {
   const isStale = isReady && age !== null && age > STALE_MS;
   return (
     <section class={`panel ${props.class ?? ""} ${isStale ? "is-stale" : ""}`} aria-busy={!isReady}>
-      <h2>
-        {title}
+      <header>
+        <h2>{title}</h2>
         <span class="right">
           {isStale ? (
             <span class="tag stale">{PANELS.stale(textOf(duration(age / 1000)))}</span>
@@ -49,7 +49,7 @@ export function Panel(props: PanelProps): ComponentChildren {
             aside
           )}
         </span>
-      </h2>
+      </header>
       {isRefused ? (
         <p class="empty">{PANELS.refused("read")}</p>
       ) : failure !== null && failure !== undefined ? (

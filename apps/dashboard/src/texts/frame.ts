@@ -23,6 +23,7 @@ export const LOSSES: Readonly<Record<LossReason, string>> = {
 /** The head of the page. */
 export const FRAME = {
   views: "Views",
+  skip: "Skip to the view",
   live: (age: string): string => `live, ${age} ago`,
   states: {
     connecting: "connecting",

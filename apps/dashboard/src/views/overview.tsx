@@ -292,7 +292,7 @@ function KeyFigure(props: {
 }): ComponentChildren {
   const [value, unit] = props.figure;
   return (
-    <div class={`panel kpi ${props.tone ?? ""}`}>
+    <div class={`panel kpi ${props.tone ?? ""}`} role="group" aria-label={props.label}>
       <div class="lab">{props.label}</div>
       <div class="val">
         {hasData.value ? value : UNKNOWN}

@@ -113,7 +113,9 @@ function LookupForm({
         if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) submit();
       }}
     >
-      <h2>{PREFIXES.title}</h2>
+      <header>
+        <h2>{PREFIXES.title}</h2>
+      </header>
       <label class="fld">
         <span>{PREFIXES.model}</span>
         <input
