@@ -374,6 +374,9 @@ describe.skipIf(!hasChromium)("the page in chromium", () => {
     const { page } = await browser.open(server.page);
     await see(page, "No engine is known. Sources: kubernetes (0, current).");
     await page.locator(".empty code", { hasText: "discovery" }).waitFor(PATIENCE);
+    await see(page, "No event was applied in this time.");
+    await see(page, "No lookup was answered in this time.");
+    expect(await page.locator(".plot").count()).toBe(0);
     await page.goto(`${server.page}#/nothing`);
     await see(page, "There is no such view.");
   });

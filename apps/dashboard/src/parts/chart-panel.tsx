@@ -12,13 +12,17 @@ export function ChartPanel({
   title,
   unit,
   empty,
+  isEmptyAtZero = false,
   ...chart
 }: Omit<ChartProps, "label"> & {
   readonly title: string;
   readonly unit: string;
   readonly empty: string;
+  /** Whether zeros alone are nothing to draw: an axis without a value would have made-up numbers. */
+  readonly isEmptyAtZero?: boolean;
 }): ComponentChildren {
-  const isEmpty = chart.series.every(({ values }: Series) => values.every((value) => value === null));
+  const isNothing = (value: number | null): boolean => value === null || (isEmptyAtZero && value === 0);
+  const isEmpty = chart.series.every(({ values }: Series) => values.every(isNothing));
   const [isTable, setTable] = useState(false);
   return (
     <Panel
@@ -26,15 +30,18 @@ export function ChartPanel({
       aside={
         <>
           {unit}
-          <button
-            type="button"
-            class="link"
-            onClick={() => {
-              setTable(!isTable);
-            }}
-          >
-            {isTable ? PANELS.asChart : PANELS.asTable}
-          </button>
+          {isEmpty ? null : (
+            <button
+              type="button"
+              class="link"
+              aria-label={`${title} ${isTable ? PANELS.asChart : PANELS.asTable}`}
+              onClick={() => {
+                setTable(!isTable);
+              }}
+            >
+              {isTable ? PANELS.asChart : PANELS.asTable}
+            </button>
+          )}
         </>
       }
       isReady={hasData.value && (hasHistory.value || !isEmpty)}

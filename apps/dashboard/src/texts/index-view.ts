@@ -18,6 +18,8 @@ export const INDEX = {
   evicting: (times: string, limit: string): string =>
     `Limits evicted blocks **${times}** times, so lookups miss blocks that engines hold. The most frequent limit is ${limit}.`,
   noChart: "No memory was measured in this time.",
+  emptyChart: "The index was empty in this time.",
+  runbook: "Runbook",
   contexts: "Contexts",
   contextsAside: (contexts: string): string => `${contexts}, the largest first`,
   noContexts: "The index is empty. No engine has stored a block since the daemon started.",

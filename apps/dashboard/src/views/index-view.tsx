@@ -121,7 +121,8 @@ function MemoryChart({ limit }: { readonly limit: number | null }): ComponentChi
     <ChartPanel
       title={INDEX.memoryChart}
       unit={INDEX.chartUnit(unit.name)}
-      empty={INDEX.noChart}
+      empty={used.some((value) => value !== null) ? INDEX.emptyChart : INDEX.noChart}
+      isEmptyAtZero
       times={history.times.slice(first)}
       seconds={range.value}
       format={(value) => textOf(measure(value))}

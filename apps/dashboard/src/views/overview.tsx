@@ -399,6 +399,7 @@ function Charts(): ComponentChildren {
         // One chart names the mark: four times the same words would hide the lines.
         isLabelled
         isStacked
+        isEmptyAtZero
         format={rate}
         series={[
           { label: "BlockRemoved", color: "--c4", values: recent("events_applied.removed") },
@@ -425,6 +426,7 @@ function Charts(): ComponentChildren {
         empty={OVERVIEW.noDecisions}
         {...common}
         isStacked
+        isEmptyAtZero
         format={rate}
         series={[
           { label: "exact", color: "--c2", values: recent("lookups.exact") },
