@@ -304,6 +304,9 @@ describe.skipIf(!hasChromium)("the page in chromium", () => {
     const drawer = page.getByRole("complementary", { name: "vllm-0037" });
     await drawer.waitFor(PATIENCE);
     await see(page, "Not exact because of");
+    await expect
+      .poll(() => drawer.locator(".note").innerText(), PATIENCE)
+      .toMatch(/^212 messages were lost at/);
     await expect.poll(() => drawer.innerText(), PATIENCE).toMatch(/from 9,412,665\s+212/);
     expect(await drawer.innerText()).toMatch(/covered_by_replay\s+61 · 61\s+unknown_block\s+7 · 0/);
     expect(await drawer.innerText()).toMatch(/Events applied, last hour\s+\d+(\.\d+)?\/s now/);

@@ -129,11 +129,15 @@ function Sentence({
 }): ComponentChildren {
   const isFar = isUnreachable(row);
   const tone = row.trust === "exact" && !isFar ? "good" : isFar ? "bad" : "";
+  const isLoss = row.trust !== "exact" && row.reason === "gap";
+  const loss = lossText(row, details);
   const parts = [
     isFar ? ENGINES.unreachable : "",
+    // The cause comes before what it means.
+    isLoss ? loss : "",
     row.trust === "exact" ? (isFar ? "" : ENGINES.exact) : ENGINES.trusts[row.trust],
     row.reason === null || row.trust === "exact" ? "" : ENGINES.why(row.reason),
-    lossText(row, details),
+    isLoss ? "" : loss,
   ];
   return (
     <section>

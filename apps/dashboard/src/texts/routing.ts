@@ -60,10 +60,10 @@ export const ROUTING = {
     capacity: "Cache in use",
     foreign: "Not by this picker",
   },
-  differ: (share: string): string =>
-    `**${share}** of the predictions differ from what engines report. See the runbook PickerPredictionsDiffer.`,
+  differ: (share: string): string => `**${share}** of the predictions differ from what engines report.`,
   blind: (share: string, reason: string): string =>
     `**${share}** of the picks did not use the index. The most frequent reason is **${reason}**.`,
+  runbook: "Runbook",
   refused: (requests: string): string => `**${requests}** requests were refused at once.`,
   unready: "The picker does not serve gateways yet. It waits for endpoints, or for the index.",
 };

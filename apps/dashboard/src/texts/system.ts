@@ -32,6 +32,7 @@ export const SYSTEM = {
   snapshot: "Snapshot",
   snapshotIn: "Folder",
   snapshotAge: "Last one",
+  snapshotState: "State",
   noSnapshot: "No snapshots are kept: the index is empty after a restart until the engines have replayed.",
   links: "Links",
   linkNames: { grafana: "Grafana", traces: "Traces", runbooks: "Runbooks", errors: "Error codes" },

@@ -7,8 +7,8 @@ import { useState } from "preact/hooks";
 import type { AlertRule, Silence } from "@kvsync/client";
 
 import { ask, post } from "../page/api.ts";
-import { route, setParams } from "../page/route.ts";
-import { fleet, followStream, hasFeature, now, whoAmI } from "../page/state.ts";
+import { linkTo, route, setParams } from "../page/route.ts";
+import { fleet, fleetSummary, followStream, hasFeature, now, whoAmI } from "../page/state.ts";
 import { isWeb } from "../page/web-address.ts";
 import { Panel } from "../parts/panel.tsx";
 import { Rich } from "../parts/rich.tsx";
@@ -16,7 +16,7 @@ import { faultOf, SilenceForm } from "../parts/silence-form.tsx";
 import { Tag, toneOf } from "../parts/tag.tsx";
 import type { Alert, AlertState, Alerts as AlertList } from "../stream/stream-messages.ts";
 import { ALERTS, RULES, SILENCES } from "../texts/alerts.ts";
-import { count, duration, measure, textOf, timeOfDay, utc } from "../words.ts";
+import { count, duration, textOf, timeOfDay, utc } from "../words.ts";
 import { again, nameOf, textOfMatcher } from "./alert-silence.ts";
 
 const STATES: readonly AlertState[] = ["firing", "pending", "silenced", "inhibited"];
@@ -198,6 +198,11 @@ function AlertPanel({
   );
 }
 
+/** Whether the daemon follows an engine of that name: alerts may be about others. */
+function isFollowed(pod: string): boolean {
+  return fleetSummary.value.engines.some(({ id }) => id === pod);
+}
+
 function AlertRow({
   alert,
   onSilence,
@@ -205,7 +210,7 @@ function AlertRow({
   readonly alert: Alert;
   readonly onSilence: ((alert: Alert) => void) | null;
 }): ComponentChildren {
-  const { name, state, severity = "", labels = {}, summary, description, value } = alert;
+  const { name, state, severity = "", labels = {}, summary, description } = alert;
   return (
     <li class={`is-${state}`}>
       <span class="tags" title={ALERTS.stateHelp[state]}>
@@ -218,21 +223,19 @@ function AlertRow({
         <p class="labels mono">
           {Object.entries(labels).map(([label, text]) => (
             <span key={label}>
-              {label}=<b>{text}</b>
+              {label}=
+              {label === "pod" && isFollowed(text) ? (
+                <a href={linkTo("engines", { open: text })}>{text}</a>
+              ) : (
+                <b>{text}</b>
+              )}
             </span>
           ))}
         </p>
       </div>
       <div class="end">
-        <span>
-          {value === null || value === undefined ? null : (
-            <span class="faint">
-              {ALERTS.value} {textOf(measure(value))}
-            </span>
-          )}{" "}
-          <span class="muted when" title={utc((alert.since ?? 0) * 1000)}>
-            {timeText(alert)}
-          </span>
+        <span class="muted" title={utc((alert.since ?? 0) * 1000)}>
+          {timeText(alert)}
         </span>
         <span class="acts">
           <Links {...alert} />

@@ -4,8 +4,11 @@ import type { ComponentChildren } from "preact";
 import type { IndexReport } from "@kvsync/client";
 
 import { followStream, history, now, range } from "../page/state.ts";
+import { useAddresses } from "../parts/addresses.ts";
 import { BarRow } from "../parts/bar-row.tsx";
 import { ChartPanel } from "../parts/chart-panel.tsx";
+import { runbookUrl } from "../parts/engine-links.ts";
+import { Outward } from "../parts/outward.tsx";
 import { Panel } from "../parts/panel.tsx";
 import { type Polled, usePolled } from "../parts/polled.ts";
 import { Rich } from "../parts/rich.tsx";
@@ -15,6 +18,7 @@ import { bytes, count, duration, measure, percent, textOf } from "../words.ts";
 import { secondsUntil } from "./forecast.ts";
 
 const REFRESH_MS = 10_000;
+const EVICTIONS_RUNBOOK = "sync-indexer-eviction-rate.md";
 const UNITS = [
   { name: "GiB", size: 2 ** 30 },
   { name: "MiB", size: 2 ** 20 },
@@ -44,6 +48,7 @@ export function Index(): ComponentChildren {
 
 /** What is wrong with the index, in words; nothing where all is well. */
 function Trouble({ report }: { readonly report: IndexReport | null }): ComponentChildren {
+  const addresses = useAddresses();
   if (report === null) return null;
   const { memory, evictions } = report;
   const use = toneOfUse(memory.used, memory.limit);
@@ -56,8 +61,11 @@ function Trouble({ report }: { readonly report: IndexReport | null }): Component
   return texts.length === 0 ? null : (
     <div class={`banner ${use}`} role="status">
       <span>
-        <Rich text={texts.join(" ")} />
+        <Rich text={[...texts, INDEX.evictionHelp].join(" ")} />
       </span>
+      {times === 0 ? null : (
+        <Outward url={runbookUrl(addresses, EVICTIONS_RUNBOOK)} text={INDEX.runbook} isButton />
+      )}
     </div>
   );
 }
@@ -249,7 +257,6 @@ function Evictions(polled: Report): ComponentChildren {
             text={count(times)}
           />
         ))}
-        <p class="muted">{INDEX.evictionHelp}</p>
       </div>
     </Panel>
   );

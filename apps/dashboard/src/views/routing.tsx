@@ -2,7 +2,10 @@
 import type { ComponentChildren } from "preact";
 
 import { linkTo } from "../page/route.ts";
+import { useAddresses } from "../parts/addresses.ts";
 import { BarRow } from "../parts/bar-row.tsx";
+import { runbookUrl } from "../parts/engine-links.ts";
+import { Outward } from "../parts/outward.tsx";
 import { Panel } from "../parts/panel.tsx";
 import { usePolled } from "../parts/polled.ts";
 import { Rich } from "../parts/rich.tsx";
@@ -13,6 +16,12 @@ const REFRESH_MS = 2000;
 /** Shares above which something is wrong: those of the alerts PickerPredictionsDiffer and PickerBlind. */
 const DIFFERING_MAX = 0.25;
 const UNUSED_MAX = 0.5;
+/** Runbooks of what can be wrong. */
+const RUNBOOKS = {
+  differ: "picker-predictions-differ.md",
+  blind: "picker-blind.md",
+  unready: "picker-not-ready.md",
+} as const;
 const DECISIONS = ["index", "degraded", "own", "load", "immediate"] as const;
 const STATES = ["not_ready", "penalty", "stale"] as const;
 const TONES = {
@@ -78,17 +87,22 @@ function Trouble(report: PickerReport): ComponentChildren {
   const differing = compared === 0 ? 0 : predictions.differ / compared;
   const [reason] = Object.entries(reasons).sort(([, a], [, b]) => b - a);
   const unused = picks === 0 ? 0 : decisions.load / picks;
+  const isDiffering = differing > DIFFERING_MAX;
+  const isBlind = unused > UNUSED_MAX && reason !== undefined;
+  const addresses = useAddresses();
   const texts = [
     ready ? "" : ROUTING.unready,
-    differing > DIFFERING_MAX ? ROUTING.differ(textOf(percent(differing))) : "",
-    unused > UNUSED_MAX && reason !== undefined ? ROUTING.blind(textOf(percent(unused)), reason[0]) : "",
+    isDiffering ? ROUTING.differ(textOf(percent(differing))) : "",
+    isBlind ? ROUTING.blind(textOf(percent(unused)), reason[0]) : "",
     decisions.immediate > 0 ? ROUTING.refused(count(decisions.immediate)) : "",
   ].filter((text) => text !== "");
+  const runbook = isDiffering ? RUNBOOKS.differ : isBlind ? RUNBOOKS.blind : ready ? null : RUNBOOKS.unready;
   return texts.length === 0 ? null : (
     <div class="banner" role="status">
       <span>
         <Rich text={texts.join(" ")} />
       </span>
+      <Outward url={runbookUrl(addresses, runbook)} text={ROUTING.runbook} isButton />
     </div>
   );
 }

@@ -5,7 +5,7 @@ import type { SystemReport } from "@kvsync/client";
 
 import { apiUrl } from "../page/api.ts";
 import { route, setParams } from "../page/route.ts";
-import { now } from "../page/state.ts";
+import { fleet, followStream, now } from "../page/state.ts";
 import { isWeb } from "../page/web-address.ts";
 import { Panel } from "../parts/panel.tsx";
 import { type Polled, usePolled } from "../parts/polled.ts";
@@ -16,6 +16,8 @@ import { toneOfUse } from "../verdict/memory-use.ts";
 import { bytes, count, dayAndTime, duration, plural, textOf, UNKNOWN, utc } from "../words.ts";
 
 const REFRESH_MS = 10_000;
+/** The health check of snapshots, as the daemon names it. */
+const SNAPSHOT_CHECK = "snapshot_store";
 const LINKS = ["grafana", "traces", "runbooks", "errors"] as const;
 /** Plain answers that a person may want to read, below the daemon's address. */
 const ANSWERS = ["../../health", "../../metrics", "../../openapi.json"] as const;
@@ -137,6 +139,8 @@ function Sources(polled: Report): ComponentChildren {
 function Snapshot(polled: Report): ComponentChildren {
   const snapshot = polled.answer?.snapshot;
   const age = snapshot?.age_seconds ?? null;
+  followStream();
+  const check = fleet.health?.checks?.find(({ name }) => name === SNAPSHOT_CHECK);
   return (
     <Panel
       title={SYSTEM.snapshot}
@@ -148,6 +152,14 @@ function Snapshot(polled: Report): ComponentChildren {
         <dd class="mono">{snapshot?.folder}</dd>
         <dt>{SYSTEM.snapshotAge}</dt>
         <dd>{age === null ? SYSTEM.never : SYSTEM.ago(textOf(duration(age)))}</dd>
+        {check === undefined || check.status === "healthy" ? null : (
+          <>
+            <dt>{SYSTEM.snapshotState}</dt>
+            <dd class={check.status === "unhealthy" ? "bad" : "stale"}>
+              {check.status}: {check.message}
+            </dd>
+          </>
+        )}
       </dl>
     </Panel>
   );
