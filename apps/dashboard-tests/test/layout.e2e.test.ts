@@ -6,7 +6,10 @@
  *  L3  No text covers another one.
  *  L4  What a finger touches on a phone has at least 24 pixels each way.
  *  L5  A panel has something below its heading, and no text stands in a column of single letters.
- *  L6  A bad day is named in words on the first screen of each view, and nothing is wrong in words on a good one.
+ *  L6  A bad day is named in words on the first screen of each view, with its alerts counted, and nothing is wrong in words on a
+ *      good one.
+ *  L7  Controls stand apart, and text of a table keeps off the edge of its panel.
+ *  L8  The drawer covers no link of the head, and the engines fill a wide window without a second scroll bar.
  */
 import type { Page } from "playwright-core";
 import { afterAll, describe, expect, it } from "vitest";
@@ -25,19 +28,26 @@ const SIZES = [
 const PHONE = 390;
 const TOUCH_MIN = 24;
 
-/** A view, and what of a bad day its first screen has. */
-const VIEWS: readonly (readonly [view: string, badDay: string])[] = [
-  ["overview", "KVSyncConnectionFailure fires for vllm-0025"],
+/** A view, and all that its first screen has of a bad day. */
+const VIEWS: readonly (readonly [view: string, ...badDay: string[]])[] = [
+  [
+    "overview",
+    "KVSyncConnectionFailure fires for vllm-0025",
+    "kubernetes has been stale for 32 min",
+    "no space left on device",
+    "The index uses 96 % of its memory limit",
+    "4 engines need attention",
+  ],
   ["engines", "vllm-0025"],
   ["engines?open=vllm-0037", "212 messages were lost"],
-  ["prefixes", "Who holds this prompt?"],
-  ["routing", "43 % of the predictions differ"],
-  ["index", "The index uses 96 % of its memory limit"],
+  ["prefixes", "degraded"],
+  ["routing", "43 % of the predictions differ", "Runbook"],
+  ["index", "The index uses 96 % of its memory limit", "Raise the limit", "Runbook"],
   ["alerts", "KVSyncConnectionFailure"],
   ["events", "These engines need attention"],
   ["events?engine=vllm-0037", "stale"],
   ["logs", "no space left on device"],
-  ["system", "the API server does not answer"],
+  ["system", "the API server does not answer", "no space left on device"],
 ];
 /** Views that list states, codes or rules by name, whatever the day. */
 const NAMES_TROUBLE = ["engines", "events", "alerts"];
@@ -47,7 +57,7 @@ const TROUBLE = /unreachable|stale|differ from|firing [1-9]|no space|not healthy
 /** What is wrong with the layout, in words; nothing where all is well. */
 function layoutFaults(touchMin: number): string[] {
   const faults: string[] = [];
-  const [LETTERS_MIN, LINE_MIN] = [3, 16];
+  const [LETTERS_MIN, LINE_MIN, APART_MIN, EDGE_MIN] = [3, 16, 4, 8];
   const { scrollWidth } = document.documentElement;
   if (scrollWidth > innerWidth) faults.push(`L1 the page is ${scrollWidth} pixels wide`);
   const isSeen = (element: Element): boolean =>
@@ -86,8 +96,10 @@ function layoutFaults(touchMin: number): string[] {
     if (below - heading.getBoundingClientRect().bottom < LINE_MIN)
       faults.push(`L5 "${heading.textContent}" has nothing below it`);
   }
-  const groups = Map.groupBy(texts, ({ element }) =>
-    element.closest("tr, li, .kpi, .hb, .who, dl, h2, .bar, header"),
+  // Links of the views pass below the one that stays in sight.
+  const standing = texts.filter(({ element }) => element.closest("nav.tabs a:not(.firing)") === null);
+  const groups = Map.groupBy(standing, ({ element }) =>
+    element.closest("tr, li, .kpi, .hb, .who, dl, .bar, header"),
   );
   for (const [group, own] of groups)
     if (group !== null)
@@ -99,6 +111,28 @@ function layoutFaults(touchMin: number): string[] {
           if (across > 2 && down > 4) faults.push(`L3 "${one.text}" covers "${other.text}"`);
         }
       });
+  const controls = [...document.querySelectorAll(".btn, .facet, .input")].filter(isSeen);
+  for (const own of Map.groupBy(controls, ({ parentElement }) => parentElement).values())
+    own.forEach((one, i) => {
+      const box = one.getBoundingClientRect();
+      for (const other of own.slice(i + 1)) {
+        const its = other.getBoundingClientRect();
+        const across = Math.max(box.left, its.left) - Math.min(box.right, its.right);
+        const down = Math.max(box.top, its.top) - Math.min(box.bottom, its.bottom);
+        if (Math.max(across, down) < APART_MIN)
+          faults.push(`L7 "${one.textContent}" touches "${other.textContent}"`);
+      }
+    });
+  for (const { element, text, rect } of texts) {
+    const panel = element.closest("td, th")?.closest(".panel");
+    if (panel !== null && panel !== undefined && rect.right > panel.getBoundingClientRect().right - EDGE_MIN)
+      faults.push(`L7 "${text}" is at the edge of its panel`);
+  }
+  const [drawer, head] = [".drawer", "header.top"].map((name) => document.querySelector(name));
+  const top = drawer?.getBoundingClientRect().top ?? Number.POSITIVE_INFINITY;
+  // On a phone the drawer is all of the window.
+  if (touchMin === 0 && top < (head?.getBoundingClientRect().bottom ?? 0))
+    faults.push("L8 the drawer covers the head");
   if (touchMin > 0)
     for (const element of document.querySelectorAll("button, select, input, textarea, a")) {
       const { width, height } = element.getBoundingClientRect();
@@ -146,20 +180,29 @@ describe.skipIf(!hasChromium)("the layout", () => {
     SIZES.map(([width, height]) => [day, width, height] as const),
   );
   it.each(cases)(
-    "L1 to L6: of every view holds what it shows, on %s data in a window of %i × %i",
+    "L1 to L8: of every view holds what it shows, on %s data in a window of %i × %i",
     async (day, width, height) => {
       const server = await standIn(day);
       const { page } = await browser.open(server.page, { viewport: { width, height } });
-      for (const [view, badDay] of VIEWS) {
+      for (const [view, ...badDay] of VIEWS) {
         await page.goto(`${server.page}#/${view}`);
         await settle(page, view, server, day);
         const faults = await page.evaluate(layoutFaults, width === PHONE ? TOUCH_MIN : 0);
         expect([view, faults]).toEqual([view, []]);
         const main = page.locator("main");
         if (day === "bad") {
-          const { y = height } = (await main.getByText(badDay).first().boundingBox()) ?? {};
-          expect([view, y < height - TOUCH_MIN]).toEqual([view, true]);
+          for (const text of badDay) {
+            const { y = height } = (await main.getByText(text).first().boundingBox()) ?? {};
+            expect([view, text, y < height - TOUCH_MIN]).toEqual([view, text, true]);
+          }
+          const alerts = await page.getByRole("link", { name: "Alerts 5" }).boundingBox();
+          expect([view, alerts !== null && alerts.x >= 0 && alerts.x + alerts.width <= width]).toEqual([
+            view,
+            true,
+          ]);
         }
+        if (view === "engines" && day !== "empty" && width !== PHONE)
+          expect(await page.evaluate(() => document.documentElement.scrollHeight - innerHeight)).toBe(0);
         if (day === "good" && !NAMES_TROUBLE.some((each) => view.startsWith(each)))
           expect([view, TROUBLE.exec(await main.innerText())]).toEqual([view, null]);
       }

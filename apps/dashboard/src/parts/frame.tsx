@@ -58,7 +58,12 @@ export function Frame(): ComponentChildren {
       </span>
       <nav class="tabs" aria-label={FRAME.views}>
         {VIEW_NAMES.map((view) => (
-          <a key={view} href={linkTo(view)} {...(view === present ? { "aria-current": "page" } : {})}>
+          <a
+            key={view}
+            href={linkTo(view)}
+            class={view === "alerts" && countsOf().alerts > 0 ? "firing" : ""}
+            {...(view === present ? { "aria-current": "page" } : {})}
+          >
             {VIEWS[view]}
             <ViewCount view={view} />
           </a>

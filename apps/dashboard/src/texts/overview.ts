@@ -22,8 +22,8 @@ export const OVERVIEW = {
   hitRate: "Prefix hit rate",
   hitOf: "of prompt blocks in lookups",
   memory: "Index memory",
-  memoryOf: (share: string, limit: string, blocks: string): string =>
-    `${share} of ${limit}; ${blocks} blocks`,
+  memoryOf: (share: string, limit: string, copies: string): string =>
+    `${share} of ${limit}; ${copies} copies`,
   trustMap: "Trust by engine",
   exactOfModel: (exact: string, all: string): string => `${exact} of ${all} exact`,
   noModel: "no model",

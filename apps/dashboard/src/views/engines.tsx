@@ -177,6 +177,8 @@ function Choice({
   const names = [...counts.keys()].filter((value) => value !== "").sort(compareNames);
   // A filter of an old link stays visible, also when nothing has that value now.
   if (chosen !== "" && !names.includes(chosen)) names.push(chosen);
+  // There is nothing to choose from.
+  if (chosen === "" && names.length < 2) return null;
   return (
     <select
       class="facet"

@@ -7,6 +7,7 @@ import { apiUrl } from "../page/api.ts";
 import { route, setParams } from "../page/route.ts";
 import { fleet, followStream, now } from "../page/state.ts";
 import { isWeb } from "../page/web-address.ts";
+import { Breakable } from "../parts/breakable.tsx";
 import { Panel } from "../parts/panel.tsx";
 import { type Polled, usePolled } from "../parts/polled.ts";
 import { Rich } from "../parts/rich.tsx";
@@ -149,7 +150,9 @@ function Snapshot(polled: Report): ComponentChildren {
     >
       <dl class="wide">
         <dt>{SYSTEM.snapshotIn}</dt>
-        <dd class="mono">{snapshot?.folder}</dd>
+        <dd class="mono">
+          <Breakable text={snapshot?.folder ?? ""} />
+        </dd>
         <dt>{SYSTEM.snapshotAge}</dt>
         <dd>{age === null ? SYSTEM.never : SYSTEM.ago(textOf(duration(age)))}</dd>
         {check === undefined || check.status === "healthy" ? null : (
@@ -254,9 +257,13 @@ function Settings(polled: Report): ComponentChildren {
           <tbody>
             {shown.map(({ path, value, source }) => (
               <tr key={path}>
-                <td class="mono whole">{path}</td>
+                <td class="mono whole">
+                  <Breakable text={path} />
+                </td>
                 <td class="mono whole">{valueText(path, value)}</td>
-                <td class={`whole ${source === null ? "faint" : ""}`}>{source ?? SYSTEM.isDefault}</td>
+                <td class={`whole ${source === null ? "faint" : ""}`}>
+                  <Breakable text={source ?? SYSTEM.isDefault} />
+                </td>
               </tr>
             ))}
           </tbody>
@@ -269,5 +276,7 @@ function Settings(polled: Report): ComponentChildren {
 function valueText(path: string, value: unknown): ComponentChildren {
   if (value === null || value === undefined) return <span class="faint">{SYSTEM.none}</span>;
   if (path === "engines" && typeof value === "number") return plural(value, "entry", "entries");
-  return typeof value === "string" ? (value === "" ? UNKNOWN : value) : JSON.stringify(value);
+  return (
+    <Breakable text={typeof value === "string" ? (value === "" ? UNKNOWN : value) : JSON.stringify(value)} />
+  );
 }
