@@ -16,9 +16,9 @@ export interface ThreadFault {
   /** For the daemon's process. */
   readonly environment: Record<string, string>;
   /** Lets it come. */
-  now(): void;
+  readonly now: () => void;
   /** Removes its files. */
-  clean(): void;
+  readonly clean: () => void;
 }
 
 /** Plants a fault: the thread does it when a file appears. */

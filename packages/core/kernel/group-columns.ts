@@ -22,35 +22,20 @@
  *
  * Not here: how a group limits a lookup (match-groups.ts). Source of the turning: Warren, Hacker's Delight, 7-3.
  */
-import { COLUMN_BLOCKS_MAX, TIER_KINDS } from "./layout";
+import { columnStride, SHEETS, TILE_BYTES } from "./column-sizes";
+import { TIER_KINDS } from "./layout";
 import { SET_HEAD, setAt } from "./holder-set";
 import { LAST, RUN, WINDOW } from "./groups";
 import { Reader } from "./match";
 
-/** Sheets of a reader: the numbers of holders decide which one takes which place. */
-const SHEETS: u32 = 4;
 /** Words of the query's segments: first block, set. */
 const SEGMENT_LOG: usize = 3;
 /** Segments in a tile of 64 blocks up to which writing each by itself is quicker than turning. */
 const FEW: u32 = 4;
-/** 64 words, for turning. */
-const TILE_BYTES: u32 = 512;
-
-/** Bytes of a reader's columns, for queries of so many tokens or blocks. */
-export function columnBytes(tokens: u32): u32 {
-  return SHEETS * 4 + TILE_BYTES + (64 * SHEETS + 2) * columnStride(min(tokens, COLUMN_BLOCKS_MAX));
-}
 
 /** Forgets the sheets of the lookup before. */
 export function beginColumns(reader: Reader): void {
   memory.fill(reader.columns, 0xff, SHEETS * 4);
-}
-
-/** Bytes of one column: an odd number of words, so that the 64 of a sheet do not all fall into one set of the cache. */
-// @ts-ignore: decorator
-@inline
-function columnStride(blocks: u32): u32 {
-  return ((((blocks + 63) >> 6) | 1) << 3);
 }
 
 // @ts-ignore: decorator

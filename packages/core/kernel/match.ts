@@ -31,7 +31,7 @@ import { chunkIn, PREFIX_COLUMN, prefixAddress, setAddress, touchRun } from "./a
 import { idFind, mixKey } from "./id-table";
 import { planeWord, SET_HEAD, setAt } from "./holder-set";
 import { allocateScratch, releaseScratch } from "./heap";
-import { columnBytes } from "./group-columns";
+import { columnBytes } from "./column-sizes";
 
 export const ROW_WORDS: u32 = 7;
 const WORDS_MAX: u32 = HOLDER_SLOTS_MAX / 64;

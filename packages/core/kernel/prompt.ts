@@ -1,6 +1,6 @@
 /**
  * The hashes of prompts: a module of its own, over a memory that no other thread has. Writing to a shared memory takes
- * JavaScript three times as long (docs/decisions/0035).
+ * JavaScript three times as long (docs/decisions/0031).
  *
  *     tokens ─ written by the caller ─▶ promptHash ─▶ prefix hashes ─ carry.wat ─▶ reader's hashes in the index's memory (lookup.ts)
  *

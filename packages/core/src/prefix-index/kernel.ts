@@ -150,7 +150,7 @@ export interface PromptKernelExports {
 
 /** What kernel/carry.wat exports. */
 export interface CarryExports {
-  carry(to: number, from: number, bytes: number): void;
+  readonly carry: (to: number, from: number, bytes: number) => void;
 }
 
 interface WebAssemblyNamespace {

@@ -124,7 +124,7 @@ describe("keyed prefix hashes", () => {
     for (let bit = 0; bit < 512; bit++) {
       memory.tokens[bit >> 5] ^= 1 << (bit & 31);
       memory.hash(16, 0, 0, 2, false, null);
-      changed += [...bits()].filter((each, i) => each !== before[i]).length;
+      changed += Array.from(bits()).filter((each, i) => each !== before[i]).length;
       memory.tokens[bit >> 5] ^= 1 << (bit & 31);
     }
     expect(Math.abs(changed / 512 - 32)).toBeLessThan(1);

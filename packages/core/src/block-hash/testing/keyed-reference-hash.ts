@@ -38,10 +38,12 @@ export class KeyedReferenceHash extends ReferenceHash {
     return new KeyedReferenceHash(await ReferenceHash.create(seed), BigInt(seed));
   }
 
+  /** Always: see `ReferenceHash`. */
   override get isKeyed(): boolean {
     return true;
   }
 
+  /** As in `ReferenceHash`; each is the sums of its links. */
   override locals(
     tokens: Uint32Array,
     blockCount: number,
@@ -58,6 +60,7 @@ export class KeyedReferenceHash extends ReferenceHash {
     });
   }
 
+  /** As in `ReferenceHash`. */
   override prefixes(locals: readonly string[], parent: string | null): string[] {
     let prefix = parent ?? this.#start;
     return locals.map(
