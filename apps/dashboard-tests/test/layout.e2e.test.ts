@@ -6,8 +6,8 @@
  *  L3  No text covers another one.
  *  L4  What a finger touches on a phone has at least 24 pixels each way.
  *  L5  A panel has something below its heading, and no text stands in a column of single letters.
- *  L6  A bad day is named in words on the first screen of each view, with its alerts counted, and nothing is wrong in words on a
- *      good one.
+ *  L6  A bad day is named in words on the first screen of each view, with its alerts counted. Nothing is wrong in words on a good
+ *      one.
  *  L7  Controls stand apart, and text of a table keeps off the edge of its panel.
  *  L8  The drawer covers no link of the head, and the engines fill a wide window without a second scroll bar.
  */

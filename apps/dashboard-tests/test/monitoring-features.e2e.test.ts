@@ -172,6 +172,6 @@ describe.skipIf(!hasChromium || !hasAlertmanager)("the dashboard of the daemon",
     const mappings = /sync_indexer_mappings\{[^}]*\} (\d+)/.exec(text)?.[1];
     await expect
       .poll(async () => words(await figures.last().innerText()), PATIENCE)
-      .toContain(`${Number(mappings).toLocaleString("en-US")} blocks`);
+      .toContain(`${Number(mappings).toLocaleString("en-US")} copies`);
   });
 });

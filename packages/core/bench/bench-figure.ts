@@ -1,6 +1,7 @@
 /**
- * Figures on the command line of a benchmark. One that cannot be used ends the benchmark before anything is measured: it is
- * told on standard error, and the process ends with 2. apps/sync-daemon/test/benches.e2e.test.ts tries every benchmark.
+ * Figures on the command line of a benchmark. One that cannot be used ends the benchmark before
+ * anything is measured, with a line on standard error and code 2. apps/sync-daemon/test/benches.e2e.test.ts tries every
+ * benchmark.
  */
 
 /**

@@ -1,6 +1,6 @@
 /**
- * The prefix hashes of an index whose seed is secret: nobody else computes them, so that they need not be XXH3, whose
- * 64 × 64 → 128 multiplications WebAssembly lacks.
+ * The prefix hashes of an index whose seed is secret. No client computes them, so that they need not be XXH3. WebAssembly lacks
+ * its multiplications of 64 × 64 → 128 bits.
  *
  *     words    16 of a block (4 vectors), zeros behind its last one; longer blocks take a link for each 16 words
  *     sum a    Σ (v0 + k0)(v1 + k1) + (v2 + k2)(v3 + k3)      products of u32, sum of u64
@@ -10,13 +10,13 @@
  *     root     begins with the prefix `start`
  *
  * The words k and the factors c (odd) are made from the seed. Each sum is NH: two blocks that differ have one sum for at
- * most one of 2³² keys, whatever their words. Both sums agree for one of 2⁶⁴; as their keys are shifted, not drawn twice, this
+ * most one of 2³² keys, with any words. Both sums agree for one of 2⁶⁴. As their keys are shifted, not drawn twice, this
  * is NH's Toeplitz construction. `c` joins them, and a link is a bijection of the prefix before it. So to find two
- * prompts with one hash is to guess, for whoever does not know the seed. All blocks of a context have one length, so that
- * zeros at the end say nothing new.
+ * prompts with one hash is to guess, without the seed. All blocks of a context have one length, so that
+ * zeros at the end add nothing new.
  *
- * Source: Black, Halevi, Krawczyk, Krovetz, Rogaway, "UMAC: Fast and Secure Message Authentication", 1999 (NH, Toeplitz);
- * Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014 (the words, and the shape of a link).
+ * Source: Black, Halevi, Krawczyk, Krovetz, Rogaway, "UMAC: Fast and Secure Message Authentication", 1999: NH, Toeplitz.
+ * Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014: the words, and the shape of a link.
  */
 import { LINK_KEYS } from "./layout";
 

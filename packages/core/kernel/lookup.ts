@@ -5,8 +5,8 @@
  *     lookupBegin ─▶ lookupOn: more hashes, please ─▶ lookupOn: … ─▶ lookupOn: done
  *     enters                    ◀── caller hashes ──┘                  leaves
  *
- * The prompt is hashed elsewhere (prompt.ts), as far as the lookup asks for. Whoever begins goes on to the end: in between, the
- * writer waits with what it would free.
+ * The prompt is hashed elsewhere (prompt.ts), as far as the lookup asks for. A caller that has begun calls
+ * to the end. In between, the writer keeps what it would free.
  */
 import { Context, groupOf, header } from "./layout";
 import { readerEnter, readerLeave } from "./epoch";

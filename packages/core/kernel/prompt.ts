@@ -4,7 +4,7 @@
  *
  *     tokens ─ written by the caller ─▶ promptHash ─▶ prefix hashes ─ carry.wat ─▶ reader's hashes in the index's memory (lookup.ts)
  *
- * The memory has the state of hashes (`HASH_STATE`, `LINK_KEYS` of layout.ts) and whatever its owner places behind it.
+ * The memory has the state of hashes (`HASH_STATE`, `LINK_KEYS` of layout.ts) and behind it what its owner places there.
  */
 import { hashBytes, hashInit } from "./xxh3";
 import { hashRun } from "./block-hash";

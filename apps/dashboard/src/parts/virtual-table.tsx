@@ -7,7 +7,7 @@
  *
  * `role=grid` with row numbers for screen readers. Arrow keys, Page Up, Page Down, Home and End move, Enter opens.
  */
-import type { ComponentChildren } from "preact";
+import type { ComponentChildren, RefObject } from "preact";
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 
 /** A column. */
@@ -49,24 +49,10 @@ const AROUND = 6;
 export function VirtualTable<Row>(props: VirtualTableProps<Row>): ComponentChildren {
   const { rows, keyOf, classOf, open, onOpen } = props;
   const box = useRef<HTMLDivElement>(null);
-  const [view, setView] = useState({ top: 0, height: 640, width: Number.POSITIVE_INFINITY });
+  const [view, setView] = useSight(box);
   const columns = fitting(props.columns, view.width);
   const [focus, setFocus] = useState(0);
   const isFocusWanted = useRef(false);
-  // Before the first picture: no column is drawn that does not fit.
-  useLayoutEffect(() => {
-    const element = box.current;
-    if (element === null) return undefined;
-    setView({ top: 0, height: element.clientHeight, width: element.clientWidth });
-    const observer = new ResizeObserver(() => {
-      const { scrollTop, clientHeight, clientWidth } = element;
-      setView({ top: scrollTop, height: clientHeight, width: clientWidth });
-    });
-    observer.observe(element);
-    return () => {
-      observer.disconnect();
-    };
-  }, []);
   const focused = Math.min(focus, Math.max(0, rows.length - 1));
   const first = Math.max(0, Math.floor(view.top / ROW_HEIGHT) - AROUND);
   const end = Math.min(rows.length, Math.ceil((view.top + view.height) / ROW_HEIGHT) + AROUND);
@@ -158,6 +144,33 @@ export function VirtualTable<Row>(props: VirtualTableProps<Row>): ComponentChild
       </table>
     </div>
   );
+}
+
+/** What of a scrolled box is in sight, in pixels, and a function to note that it changed. */
+function useSight(box: RefObject<HTMLDivElement | null>): [Sight, (sight: Sight) => void] {
+  const [sight, setSight] = useState<Sight>({ top: 0, height: 640, width: Number.POSITIVE_INFINITY });
+  // Before the first picture: no column is drawn that does not fit.
+  useLayoutEffect(() => {
+    const element = box.current;
+    if (element === null) return undefined;
+    const look = (): void => {
+      const { scrollTop, clientHeight, clientWidth } = element;
+      setSight({ top: scrollTop, height: clientHeight, width: clientWidth });
+    };
+    look();
+    const observer = new ResizeObserver(look);
+    observer.observe(element);
+    return () => {
+      observer.disconnect();
+    };
+  }, []);
+  return [sight, setSight];
+}
+
+interface Sight {
+  readonly top: number;
+  readonly height: number;
+  readonly width: number;
 }
 
 /** The columns that fit into a width. */

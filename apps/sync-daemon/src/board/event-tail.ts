@@ -14,7 +14,7 @@
  *      that it did not get are counted.
  *  T3  At most WATCHES_MAX ranks are watched. A ring that is given to another rank begins empty.
  *  T4  Of a hash an entry has 32 bits at most, and of an adapter's name LORA_BYTES. It has no token and
- *      no text. Who gets the bits of a hash is decided by who sends entries (dashboard/event-streams.ts).
+ *      no text. The sender of entries decides which viewers get the bits of a hash (dashboard/event-streams.ts).
  */
 
 import {

@@ -13,8 +13,8 @@
  *  E2  The list of models only grows, and each row's model is in it before the row is sent. Beyond
  *      MODELS_MAX it begins again, and `isAnew` is true: snapshots are due.
  *  E3  What is gone leaves the rows.
- *  E4  The share of the last hour is counted again after each change of its rank, and once in
- *      SHARE_LOOKS looks: it grows with time alone. A rate, which is one of ten seconds, is read again
+ *  E4  The share of the last hour is counted again after each change of its rank. It grows with
+ *      time alone, so it is counted once in SHARE_LOOKS looks, too. A rate, which is one of ten seconds, is read again
  *      once in RATE_LOOKS looks. Ranks take turns, so that no delta has the figures of all.
  */
 

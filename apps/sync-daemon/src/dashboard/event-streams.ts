@@ -173,7 +173,7 @@ function sent(
     blocks,
     applied: reason === null,
     reason,
-    tier: tier === null ? null : (TIERS[tier] ?? null),
+    tier: tier === null ? null : TIERS[tier],
     lora,
     ...(seesHashes ? { hash: hashHigh === null ? null : digitsOf(hashHigh) } : {}),
   };

@@ -1,6 +1,6 @@
 /**
  * A thread's copy of the engines against the registry, with batches that come late, by the numbers of
- * slot-incarnations.ts. The index is a table of who wrote each slot.
+ * slot-incarnations.ts and of fleet-directory.ts. The index is a table of who wrote each slot.
  */
 import fc from "fast-check";
 import { expect, test } from "vitest";

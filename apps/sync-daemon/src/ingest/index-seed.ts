@@ -7,7 +7,7 @@
  *
  * For a known seed, two prompts with one prefix hash can be constructed. One of them would be
  * answered for the other, as `exact` (docs/architecture.md). So a snapshot made with the public
- * seed is no source of a secret one. Nobody else computes hashes of a secret seed. So they are
+ * seed is no source of a secret one. No client computes hashes of a secret seed. So they are
  * not XXH3, but a hash that takes half the time (docs/decisions/0031).
  *
  * Invariant (index-seed.test.ts)

@@ -253,7 +253,7 @@ test.each([
   [1_000_000, false],
   [0, true],
 ])(
-  "a rank taken over with what waits, where the park takes %d bytes: something is missing: %s",
+  "a rank taken over with what waits, where the park takes %d bytes: something is missing: %s (T3 of rank-takeover.ts)",
   async (parkedBytesMax, isMissing) => {
     const before = setUp();
     const events = await connectedStream(before, 3);

@@ -379,7 +379,7 @@ export class PrefixReader {
 
   #match(contextId: number, count: number, isTokens: boolean, hasExtra: boolean): MatchResult {
     const record = this.#record;
-    // Before the lookup begins: whoever has begun goes through it, or the writer would wait for good.
+    // Before the lookup begins: one that begins and does not end would keep the writer's memory for good.
     const query = this.#ownQuery();
     const isThere = this.#kernel.readerBegin(this.#at, slotOf(contextId), serialOf(contextId)) !== 0;
     const blockCount = !isTokens ? count : isThere ? this.#blocksOf(count) : 0;

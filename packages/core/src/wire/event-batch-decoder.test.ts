@@ -2,7 +2,7 @@
  * The decoder by example: each dialect, each way of being wrong. Payloads of engines come from our
  * encoder, which the golden vectors hold to the engines' bytes. Payloads that no engine writes come
  * from a foreign msgpack encoder or are written byte by byte.
- * Numbers in titles: D of event-batch-decoder.ts, R of event-reader.ts.
+ * Numbers in titles: D of event-batch-decoder.ts, R of event-reader.ts, T of known-tails.ts.
  */
 import { encode } from "@msgpack/msgpack";
 import { describe, expect, test } from "vitest";
