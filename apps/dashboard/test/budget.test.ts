@@ -10,7 +10,7 @@ const DIST = fileURLToPath(new URL("../dist/", import.meta.url));
 /** Script and style of the first load, which is the overview, as they travel. */
 const FIRST_LOAD_BYTES_MAX = 60_000;
 /** Script and style of the page with all nine views opened; a browser loads only those that are. */
-const WHOLE_BYTES_MAX = 90_000;
+const WHOLE_BYTES_MAX = 92_000;
 /** Files of the first load: the page, its picture, script and style. */
 const FIRST_LOAD_FILES_MAX = 12;
 /** Bytes of each view's own chunk, as it travels. A view without a line here has no chunk of its own. */
@@ -84,7 +84,7 @@ describe("the built page", () => {
     expect(large.map(([view, file]) => `${view}: ${bytesOf(file)}`)).toEqual([]);
   });
 
-  it("has at most 90 kB of script and style in all, compressed", () => {
+  it("has at most 92 kB of script and style in all, compressed", () => {
     const sent = readdirSync(join(DIST, "assets")).filter((file) => /\.(js|css)$/.test(file));
     expect(sent.reduce((sum, file) => sum + bytesOf(file), 0)).toBeLessThanOrEqual(WHOLE_BYTES_MAX);
   });

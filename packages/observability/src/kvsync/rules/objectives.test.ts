@@ -84,7 +84,7 @@ test("no alert, recording, inhibition or runbook of the former rates is left", (
 
 test("panels and the page have the new figures", () => {
   const board = files.get("infra/grafana/dashboards/kvsync-service.json") ?? "";
-  expect(board).toContain("took longer than 102.4 ms. The objective allows 1 % over 7 days.");
+  expect(board).toContain("with a duration above 102.4 ms. The objective allows 1 % over 7 days.");
   expect(board).toContain("slo_availability_errors_per_request:ratio_rate12h");
   const page = files.get("docs/generated/objectives.md") ?? "";
   expect(page).toContain("each over 7 days:");
