@@ -18,11 +18,13 @@ export function ChartPanel({
   readonly title: string;
   readonly unit: string;
   readonly empty: string;
-  /** Whether zeros alone are nothing to draw: an axis without a value would have made-up numbers. */
+  /** Whether zeros alone are nothing to draw: their axis would have made-up numbers. The table has them. */
   readonly isEmptyAtZero?: boolean;
 }): ComponentChildren {
-  const isNothing = (value: number | null): boolean => value === null || (isEmptyAtZero && value === 0);
-  const isEmpty = chart.series.every(({ values }: Series) => values.every(isNothing));
+  const hasOnly = (isSuch: (value: number | null) => boolean): boolean =>
+    chart.series.every(({ values }: Series) => values.every(isSuch));
+  const isEmpty = hasOnly((value) => value === null);
+  const isZero = isEmptyAtZero && hasOnly((value) => value === null || value === 0);
   const [isTable, setTable] = useState(false);
   return (
     <Panel
@@ -46,7 +48,7 @@ export function ChartPanel({
       }
       isReady={hasData.value && (hasHistory.value || !isEmpty)}
       failure={isEmpty ? historyFailure.value : null}
-      empty={isEmpty ? empty : null}
+      empty={isEmpty || (isZero && !isTable) ? empty : null}
     >
       <Chart label={`${title}, ${unit}`} isTable={isTable} {...chart} />
     </Panel>
