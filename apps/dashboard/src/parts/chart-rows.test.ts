@@ -13,7 +13,7 @@ it("has a row of values for each minute, the newest first", () => {
   ]);
 });
 
-it("has what happened, and the times without data, between them", () => {
+it("has what happened, and the times without data with the points around them, between them", () => {
   const marks = [
     { time: 1031, label: "a loss", color: "" },
     { time: 900, label: "too old", color: "" },
@@ -23,7 +23,9 @@ it("has what happened, and the times without data, between them", () => {
   expect(rows.map(({ kind, time }) => [kind, time])).toEqual([
     ["mark", 1121.5],
     ["values", 1120],
+    ["values", 1075],
     ["break", 1045],
+    ["values", 1045],
     ["mark", 1031],
     ["values", 1000],
   ]);

@@ -1,9 +1,9 @@
 /**
  * The rows of a chart as a table, the newest first: values, marks, and the times without data.
  *
- *     times ──▶ one a ROW_STEP ─┐
- *     marks ──▶ each ───────────┼──▶ by time
- *     breaks ─▶ each ───────────┘
+ *     times ──▶ one a ROW_STEP, and those around a break ─┐
+ *     marks ──▶ each ─────────────────────────────────────┼──▶ by time
+ *     breaks ─▶ each ─────────────────────────────────────┘
  */
 
 /** Something that happened, as a mark. */
@@ -41,15 +41,16 @@ export function rowsOf(
   marks: readonly Mark[],
   breaks: readonly Break[],
 ): readonly ChartRow[] {
-  const rows: ChartRow[] = [];
-  for (let index = times.length - 1; index >= 0; index -= ROW_STEP) {
-    const time = times[index] ?? 0;
+  const edges = new Set(breaks.flatMap(({ from, to }) => [from, to]));
+  const rows: ChartRow[] = breaks.map(({ from, to }) => ({ kind: "break", time: from, to }));
+  times.forEach((time, index) => {
+    const isDue = (times.length - 1 - index) % ROW_STEP === 0;
     // The point of a break has no values.
-    if (!breaks.some(({ from, to }) => time > from && time < to)) rows.push({ kind: "values", time, index });
-  }
+    const isInBreak = breaks.some(({ from, to }) => time > from && time < to);
+    if ((isDue || edges.has(time)) && !isInBreak) rows.push({ kind: "values", time, index });
+  });
   const [first = 0, last = 0] = [times[0], times.at(-1)];
   for (const { time, label } of marks)
     if (time >= first && time <= last + ROW_STEP) rows.push({ kind: "mark", time, label });
-  for (const { from, to } of breaks) rows.push({ kind: "break", time: from, to });
   return rows.sort((a, b) => b.time - a.time);
 }

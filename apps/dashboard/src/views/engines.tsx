@@ -335,7 +335,7 @@ function columnsOf(
     {
       key: "hour",
       title: titles.hour,
-      width: 138,
+      width: 142,
       leaves: 4,
       cell: ({ rank }) => <HourCell row={rank} hours={hours} />,
     },

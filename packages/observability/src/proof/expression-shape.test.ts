@@ -55,11 +55,7 @@ test.each([
     "seconds",
     ["cluster", "instance", "job", "namespace"],
   ],
-  [
-    '1 - (sum(rate(x_events_total{type="stored"}[5m])) / (sum(rate(x_events_total[5m])) > 1))',
-    "ratio",
-    [],
-  ],
+  ['1 - (sum(rate(x_events_total{type="stored"}[5m])) / (sum(rate(x_events_total[5m])) > 1))', "ratio", []],
   ["max by (job) (x_depth) - min by (job) (x_depth) > 3", "none", ["job"]],
   ['absent(x_depth{job="a"})', "none", ["job"]],
   ["count by (pod) (x_depth == 0)", "none", ["pod"]],

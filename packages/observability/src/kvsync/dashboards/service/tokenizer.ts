@@ -60,7 +60,8 @@ export const TOKENIZER = row({
       id: 25,
       title: "Tokenizer cache lookups",
       counts: "requests",
-      shows: "Lookups by prompt or messages per second, by whether all their tokens were remembered, are being asked for already, or neither.",
+      shows:
+        "Lookups by prompt or messages per second, by whether all their tokens were remembered, are being asked for already, or neither.",
       normal: "Mostly misses for distinct prompts; hits when gateways ask several times for one request.",
       width: 12,
       height: 8,
