@@ -156,7 +156,15 @@ async function settle(page: Page, view: string, server: StandIn, day: Day): Prom
     server.sendEvents(9_412_665);
     await see(page, "unknown_block");
   }
+  if (view.includes("?open=") && day !== "empty") await page.getByRole("complementary").waitFor(PATIENCE);
   await expect.poll(() => page.locator(".skeleton").count(), PATIENCE).toBe(0);
+  // A table that became narrower leaves columns out with the next frame.
+  await page.evaluate(
+    () =>
+      new Promise((resolve) => {
+        requestAnimationFrame(() => requestAnimationFrame(resolve));
+      }),
+  );
 }
 
 describe.skipIf(!hasChromium)("the layout", () => {
