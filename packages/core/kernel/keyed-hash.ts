@@ -5,15 +5,15 @@
  *     words    16 of a block (4 vectors), zeros behind its last one; longer blocks take a link for each 16 words
  *     sum a    Σ (v0 + k0)(v1 + k1) + (v2 + k2)(v3 + k3)      products of u32, sum of u64
  *     sum b    the same with k2, k3 and k4, k5
- *     link     x = (prefix + a + b · c) · c1;   prefix = (x ^ (x >> 32)) · c2
- *     digest   a block with an extra digest has one more link: the digest in place of a + b · c
+ *     link     x = (prefix + a + (b <<< 32) · c) · c1;   prefix = (x ^ (x >> 32)) · c2
+ *     digest   a block with an extra digest has one more link: the digest in place of the sums
  *     root     begins with the prefix `start`
  *
  * The words k and the factors c (odd) are made from the seed. Each sum is NH: two blocks that differ have one sum for at
  * most one of 2³² keys, with any words. Both sums agree for one of 2⁶⁴. As their keys are shifted, not drawn twice, this
- * is NH's Toeplitz construction. `c` joins them, and a link is a bijection of the prefix before it. So to find two
- * prompts with one hash is to guess, without the seed. All blocks of a context have one length, so that
- * zeros at the end add nothing new.
+ * is NH's Toeplitz construction. All differences of both sums share a power of two: 2³¹ for a token that is chosen 2³¹ apart.
+ * So the halves of b change places before `c` joins them, and no bits of the sum are the same for all keys. A link
+ * is a bijection of the prefix before it. All blocks of a context have one length, so that zeros at the end add nothing new.
  *
  * Source: Black, Halevi, Krawczyk, Krovetz, Rogaway, "UMAC: Fast and Secure Message Authentication", 1999: NH, Toeplitz.
  * Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014: the words, and the shape of a link.
@@ -138,12 +138,12 @@ function products(first: v128, second: v128, firstKey: v128, secondKey: v128): v
   return i64x2.add(i64x2.extmul_low_i32x4_u(x, y), i64x2.extmul_high_i32x4_u(x, y));
 }
 
-/** a + b · c, of sums in two lanes each. */
+/** a + (b <<< 32) · c, of sums in two lanes each. */
 // @ts-ignore: decorator
 @inline
 function weigh(a: v128, b: v128, c: u64): u64 {
   const sums = i64x2.add(i64x2.shuffle(a, b, 0, 2), i64x2.shuffle(a, b, 1, 3));
-  return <u64>i64x2.extract_lane(sums, 0) + <u64>i64x2.extract_lane(sums, 1) * c;
+  return <u64>i64x2.extract_lane(sums, 0) + rotl<u64>(<u64>i64x2.extract_lane(sums, 1), 32) * c;
 }
 
 // @ts-ignore: decorator

@@ -29,7 +29,8 @@ export class PrefixHasher {
   /**
    * Makes a hasher.
    *
-   * @param seed - of XXH3, taken modulo 2⁶⁴; the one of the index whose hashes are wanted.
+   * @param seed - of XXH3, taken modulo 2⁶⁴; the one of the index whose hashes are wanted. An index with `keyedHashes` has
+   *   others, which no hasher gives.
    */
   static create(seed: number | bigint = DEFAULT_HASH_SEED): PrefixHasher {
     return new PrefixHasher(BigInt.asUintN(64, BigInt(seed)));

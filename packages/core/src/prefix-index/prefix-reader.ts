@@ -168,7 +168,7 @@ export class PrefixReader {
    * Attaches to an index of this process.
    *
    * @param shared - `PrefixIndex.shared`, as it is or from a message.
-   * @param options - `tokensMax`: longest query in tokens, and in blocks; 28 bytes of address space each, and 33 more up
+   * @param options - `tokensMax`: longest query in tokens, and in blocks; 36 bytes of address space each, and 33 more up
    *   to 65,536.
    * @throws IndexError `too_many_readers`; `invalid_option` when `tokensMax` is not in 1 … 2²⁴.
    */

@@ -76,7 +76,8 @@ export class KeyedReferenceHash extends ReferenceHash {
           sum + low32(word(i) + this.#keys[i + shift]) * low32(word(i + 4) + this.#keys[i + 4 + shift]),
         0n,
       );
-    return hexOf(sum(0) + sum(8) * this.#weight);
+    const other = low64(sum(8));
+    return hexOf(sum(0) + ((other >> 32n) + (low32(other) << 32n)) * this.#weight);
   }
 
   #link(prefix: string, sum: string): string {
