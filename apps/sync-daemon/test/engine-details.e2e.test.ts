@@ -391,13 +391,13 @@ test("credentials in an address are masked, and no token is shown", async () => 
   writeFileSync(tokens, `tokens:\n  - { name: operator, scope: admin, token: ${ADMIN} }\n`);
   const other = await DaemonProcess.start({
     security: { tokens_file: tokens },
-    dashboard: { prometheus_url: "http://somebody:password@127.0.0.1:9/" },
+    dashboard: { prometheus_url: "http://operator:password@127.0.0.1:9/" },
   });
   const response = await other.fetch("/api/v1/system", { headers: { authorization: `Bearer ${ADMIN}` } });
   const text = await response.text();
   expect(response.status).toBe(200);
   expect(text).toContain("http://***@127.0.0.1:9/");
-  expect(text).not.toContain("somebody");
+  expect(text).not.toContain("operator:");
   expect(text).not.toContain(ADMIN);
   await other.end();
 });

@@ -125,7 +125,7 @@ export class LiveStream {
     this.check();
     const { now, hello } = this.#sources;
     if (this.#isStopped) {
-      viewer.write(bytesOf("bye", { reason: "stopping", retry_ms: RETRY_MS }));
+      viewer.write(eventBytes("bye", { reason: "stopping", retry_ms: RETRY_MS }));
       viewer.end();
       return () => undefined;
     }
@@ -133,7 +133,7 @@ export class LiveStream {
     const watching: Watching = { viewer, sinceMs: now(), isCurrent: true };
     this.#watching.add(watching);
     this.#sessions.set(this.#watching.size);
-    this.#write(watching, bytesOf("hello", hello()));
+    this.#write(watching, eventBytes("hello", hello()));
     this.#write(watching, this.#snapshot());
     return () => {
       this.#leave(watching);
@@ -168,11 +168,11 @@ export class LiveStream {
     const isHealthNew = health !== this.#health;
     this.#health = health;
     const delta = { n: this.#n, at: Math.round(nowMs), ...look.delta, totals: this.#totals };
-    const parts = [bytesOf("delta", isHealthNew ? { ...delta, health: this.#sources.health() } : delta)];
+    const parts = [eventBytes("delta", isHealthNew ? { ...delta, health: this.#sources.health() } : delta)];
     const alerts = this.#changedAlerts();
     if (alerts !== null) parts.push(alerts);
     for (const happening of happenings(lastMs - HAPPENING_LAG_MS, nowMs - HAPPENING_LAG_MS))
-      parts.push(bytesOf("happening", happening));
+      parts.push(eventBytes("happening", happening));
     if (++this.#quietBeats >= KEEP_ALIVE_BEATS) {
       this.#quietBeats = 0;
       parts.push(Buffer.from(": keep-alive\n\n"));
@@ -207,7 +207,7 @@ export class LiveStream {
 
   #dismiss(watching: Watching, reason: "stopping" | "replaced"): void {
     const { viewer } = watching;
-    this.#write(watching, bytesOf("bye", { reason, retry_ms: reason === "stopping" ? RETRY_MS : 0 }));
+    this.#write(watching, eventBytes("bye", { reason, retry_ms: reason === "stopping" ? RETRY_MS : 0 }));
     viewer.end();
     this.#leave(watching);
   }
@@ -243,7 +243,7 @@ export class LiveStream {
     const alerts = this.#sources.alerts.present();
     if (alerts === this.#alerts) return null;
     this.#alerts = alerts;
-    return bytesOf("alerts", alerts);
+    return eventBytes("alerts", alerts);
   }
 
   #look(nowMs: number): FleetLook {
@@ -255,7 +255,7 @@ export class LiveStream {
 
   #snapshot(): Buffer {
     const { encoder, happenings, health, now } = this.#sources;
-    return bytesOf("snapshot", {
+    return eventBytes("snapshot", {
       n: this.#n,
       at: Math.round(now()),
       ...encoder.snapshot(),
@@ -268,6 +268,7 @@ export class LiveStream {
 }
 
 /** An event as the stream has it: JSON has no line breaks. */
-function bytesOf(event: string, data: object): Buffer {
+/** An event of a stream, as it travels. */
+export function eventBytes(event: string, data: object): Buffer {
   return Buffer.from(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`);
 }

@@ -6,7 +6,7 @@ import type { Viewer } from "./live-stream.ts";
 import { LINES_MAX, LogRing } from "./log-ring.ts";
 import { LogStreams } from "./log-streams.ts";
 
-const VIEWERS_MAX = 2;
+const VIEWERS_MAX = 3;
 const HOUR_MS = 3_600_000;
 const ALL = { after: 0, level: "debug", limit: LINES_MAX } as const;
 
@@ -72,6 +72,10 @@ test("a viewer gets the lines that are kept, then each new one once (G1)", () =>
   const later = new Reader();
   world.streams.watch(later, { ...ALL, after: 4 });
   expect(later.numbers).toEqual([5, 6]);
+  // Kept lines that it did not ask for are not left out.
+  const few = new Reader();
+  world.streams.watch(few, { ...ALL, limit: 2 });
+  expect([few.numbers, few.leftOut]).toEqual([[5, 6], 0]);
   world.streams.stop();
 });
 
@@ -111,7 +115,8 @@ test("there are so many viewers and no more, until one has left (G3)", () => {
   const world = new LogWorld();
   const leave = world.streams.watch(new Reader(), ALL);
   world.streams.watch(new Reader(), ALL);
-  expect(() => world.streams.watch(new Reader(), ALL)).toThrow("2 viewers watch the log");
+  world.streams.watch(new Reader(), ALL);
+  expect(() => world.streams.watch(new Reader(), ALL)).toThrow("3 viewers watch the log");
   leave();
   world.streams.check();
   world.streams.stop();

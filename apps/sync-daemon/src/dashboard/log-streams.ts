@@ -1,29 +1,26 @@
 /**
  * New lines of the log, for those who watch it on the web page.
  *
- *     viewer ─▶ hello, lines that are kept ─▶ lines, each BEAT_MS ─▶ bye
+ *     viewer ─▶ hello, lines that are kept ─▶ lines, each beat ─▶ bye
  *
  * Invariants
  *  G1  A viewer gets each line that its filter takes once and in order, or the number of those left out.
  *  G2  A viewer gets at most BEAT_LINES lines a beat, the latest. With more than UNSENT_BYTES_MAX unsent
  *      bytes it gets nothing, and later the latest and the number of the others.
  *  G3  There are at most `viewers` of them; one more is refused with `too_many_viewers`.
- *  G4  A stream ends when the daemon stops, and after VIEWER_MS_MAX. Without a viewer no timer runs.
+ *  G4  A stream ends when the daemon stops, and after an hour. Without a viewer no timer runs.
  *
  * Lines come from the ring (log-ring.ts), so that a line of the log costs the same with viewers.
  */
 
+import { BeatViewers } from "./beat-viewers.ts";
 import { type LineFilter, LINES_MAX, type LogRing } from "./log-ring.ts";
-import { type Viewer, ViewerError } from "./live-stream.ts";
+import { eventBytes, type Viewer } from "./live-stream.ts";
 
-const BEAT_MS = 250;
 /** 200 lines a second: more than a person reads. */
 const BEAT_LINES = 50;
-const KEEP_ALIVE_BEATS = 60;
 /** A beat of long lines. */
 const UNSENT_BYTES_MAX = 256 * 1024;
-/** A token that was withdrawn ends with it. */
-const VIEWER_MS_MAX = 3_600_000;
 
 /** Where lines come from, and the limit of viewers. */
 export interface LogStreamSources {
@@ -33,24 +30,28 @@ export interface LogStreamSources {
   readonly viewersMax: number;
 }
 
-/** A viewer and the line that it got last. */
-interface Watching {
-  readonly viewer: Viewer;
+/** A viewer's filter, and the line that it got last. */
+interface LinesWanted {
   readonly filter: LineFilter;
-  readonly untilMs: number;
   after: number;
-  quietBeats: number;
 }
 
 /** See the head of this file. */
 export class LogStreams {
   readonly #sources: LogStreamSources;
-  readonly #watching = new Set<Watching>();
-  #timer: NodeJS.Timeout | null = null;
+  readonly #viewers: BeatViewers<LinesWanted>;
 
   /** @param sources - ring and limit. */
   constructor(sources: LogStreamSources) {
     this.#sources = sources;
+    const { now, viewersMax: maximum } = sources;
+    this.#viewers = new BeatViewers({
+      maximum,
+      refusal: `${maximum} viewers watch the log (dashboard.viewers); close one`,
+      unsentBytesMax: UNSENT_BYTES_MAX,
+      now,
+      look: (wanted) => this.#look(wanted),
+    });
   }
 
   /**
@@ -59,10 +60,7 @@ export class LogStreams {
    * @throws ViewerError too_many_viewers.
    */
   check(): void {
-    const { viewersMax: maximum } = this.#sources;
-    if (this.#watching.size < maximum) return;
-    const text = `${maximum} viewers watch the log (dashboard.viewers); close one`;
-    throw new ViewerError({ code: "too_many_viewers", maximum }, text);
+    this.#viewers.check();
   }
 
   /**
@@ -77,66 +75,44 @@ export class LogStreams {
   watch(viewer: Viewer, filter: LineFilter): () => void {
     this.check();
     const { ring, now } = this.#sources;
-    const after = filter.after > ring.last ? 0 : filter.after;
-    const watching = { viewer, filter, untilMs: now() + VIEWER_MS_MAX, after, quietBeats: 0 };
-    this.#watching.add(watching);
-    viewer.write(bytesOf("hello", { last: ring.last, now: Math.round(now()) }));
-    this.#send(watching, filter.limit);
-    this.#timer ??= setInterval(() => {
-      this.beat();
-    }, BEAT_MS).unref();
-    return () => {
-      this.#leave(watching);
-    };
+    const wanted = { filter, after: filter.after > ring.last ? 0 : filter.after };
+    const leave = this.#viewers.add(viewer, wanted, { last: ring.last, now: Math.round(now()) });
+    // Kept lines beyond the limit were not asked for, so that they are not left out.
+    const kept = ring.lines({ ...filter, after: wanted.after });
+    const lost = this.#lost(wanted);
+    wanted.after = ring.last;
+    if (kept.length > 0 || lost > 0) viewer.write(linesBytes(ring.last, kept, lost));
+    return leave;
   }
 
   /** Sends what came. */
   beat(): void {
-    const nowMs = this.#sources.now();
-    for (const watching of [...this.#watching])
-      if (nowMs > watching.untilMs) this.#dismiss(watching);
-      else if (watching.viewer.writableLength <= UNSENT_BYTES_MAX) this.#send(watching, BEAT_LINES);
+    this.#viewers.beat();
   }
 
   /** Ends all streams. */
   stop(): void {
-    for (const watching of [...this.#watching]) this.#dismiss(watching);
+    this.#viewers.stop();
   }
 
   /** G1, G2 */
-  #send(watching: Watching, limit: number): void {
+  #look(wanted: LinesWanted): Buffer | null {
     const { ring } = this.#sources;
-    const { after, filter, viewer } = watching;
-    const { last } = ring;
-    const found = last === after ? [] : ring.lines({ ...filter, after, limit: LINES_MAX });
-    // Whether a filter would have taken a line that the ring lost is not known: each counts.
-    const lost = after === 0 ? 0 : Math.max(0, last - LINES_MAX - after);
-    const lines = found.slice(-limit);
-    watching.after = last;
-    if (lines.length > 0 || lost > 0) {
-      watching.quietBeats = 0;
-      viewer.write(bytesOf("lines", { last, lines, left_out: lost + found.length - lines.length }));
-    } else if (++watching.quietBeats >= KEEP_ALIVE_BEATS) {
-      watching.quietBeats = 0;
-      viewer.write(Buffer.from(": keep-alive\n\n"));
-    }
+    const { after, filter } = wanted;
+    const found = ring.last === after ? [] : ring.lines({ ...filter, after, limit: LINES_MAX });
+    const lost = this.#lost(wanted);
+    wanted.after = ring.last;
+    if (found.length === 0 && lost === 0) return null;
+    const lines = found.slice(-BEAT_LINES);
+    return linesBytes(ring.last, lines, lost + found.length - lines.length);
   }
 
-  #dismiss(watching: Watching): void {
-    watching.viewer.write(bytesOf("bye", {}));
-    watching.viewer.end();
-    this.#leave(watching);
-  }
-
-  /** G4 */
-  #leave(watching: Watching): void {
-    this.#watching.delete(watching);
-    if (this.#watching.size > 0 || this.#timer === null) return;
-    clearInterval(this.#timer);
-    this.#timer = null;
+  /** Lines that the ring lost. Whether the filter would have taken them is not known: each counts. */
+  #lost({ after }: LinesWanted): number {
+    return after === 0 ? 0 : Math.max(0, this.#sources.ring.last - LINES_MAX - after);
   }
 }
 
-function bytesOf(event: string, data: object): Buffer {
-  return Buffer.from(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`);
+function linesBytes(last: number, lines: ReturnType<LogRing["lines"]>, leftOut: number): Buffer {
+  return eventBytes("lines", { last, lines, left_out: leftOut });
 }
