@@ -110,7 +110,7 @@ function lookups(rounds: number): void {
       const text = (of: "tokens" | "hashes" | "missed"): string =>
         PARTS.map((count, i) => `${count}: ${median(seen[i]?.[of] ?? []).toFixed(1)}`).join(", ");
       process.stdout.write(
-        `${blocks} blocks, ${ranks} holders, µs by parts\n  tokens ${text("tokens")}\n  tokens that nobody holds ${text("missed")}\n  hashes ${text("hashes")}\n`,
+        `${blocks} blocks, ${ranks} holders, µs by parts\n  tokens ${text("tokens")}\n  tokens that no rank holds ${text("missed")}\n  hashes ${text("hashes")}\n`,
       );
     }
 }

@@ -425,7 +425,7 @@ export function readerBegin(reader: usize, slot: u32, serial: u32): bool {
   return lookupBegin(changetype<Reader>(reader), slot, serial);
 }
 
-/** Goes on with it. */
+/** Continues it. */
 export function readerMatch(reader: usize, ready: u32): u32 {
   return lookupOn(changetype<Reader>(reader), ready);
 }

@@ -35,7 +35,7 @@ export function lookupBegin(reader: Reader, slot: u32, serial: u32): bool {
 }
 
 /**
- * Goes on with the first `ready` hashes of a query of `reader.blockCount` blocks. Returns how many it needs next; 0 when the rows
+ * Continues with the first `ready` hashes of a query of `reader.blockCount` blocks. Returns how many it needs next; 0 when the rows
  * are there.
  */
 export function lookupOn(reader: Reader, ready: u32): u32 {

@@ -70,7 +70,6 @@ class GroupState {
   segment: u32;
 }
 
-
 /** Looks the first `count` blocks up and leaves rows that are cut to what all groups allow. */
 export function matchGroups(reader: Reader, context: Context, count: u32): void {
   for (let attempt: u32 = 0; attempt < ATTEMPTS_MAX; attempt++) {
@@ -189,7 +188,7 @@ function cutRows(reader: Reader, context: Context): void {
       memory.copy(at, rowAt(reader, reader.rowCount), ROW_WORDS << 2);
       continue;
     }
-    if (usable < held) writeRow(reader, at, mainLocal(context, rankSlot), 1, usable);
+    if (usable < held) writeRow(reader, at, mainLocal(context, rankSlot), usable);
     row++;
   }
 }
@@ -214,7 +213,7 @@ function addLooseRows(reader: Reader, context: Context): void {
     reader.rowCount++;
     store<u32>(at, owner);
     store<u32>(at, usable, 24);
-    writeRow(reader, at, local, groupOf(slot).blockSize / context.blockSize, usable);
+    writeRow(reader, at, local, usable);
   }
 }
 
@@ -231,7 +230,7 @@ function firstHere(context: Context, owner: u32): u32 {
  * Writes matched blocks and their tiers, from what a holder has of them. Blocks that it does not have (before a window) count
  * at the tier of the next one that it has, and where it has none as on device.
  */
-function writeRow(reader: Reader, at: usize, local: u32, stride: u32, usable: u32): void {
+function writeRow(reader: Reader, at: usize, local: u32, usable: u32): void {
   store<u32>(at, usable, 4);
   store<u64>(at, 0, 8);
   store<u64>(at, 0, 16);
