@@ -269,7 +269,7 @@ describe("the picker", () => {
       expect(bench.reported).toEqual([]);
     });
 
-    it("asks nobody for what has no tokens, or tokens that are none", async () => {
+    it("asks no tokenizer for what has no tokens, or tokens that are none", async () => {
       await bench.ask({ model: "nothing", prompt: PROMPT });
       await bench.ask({ model: "base", prompt: [1, -1] });
       expect(asked).toEqual([]);

@@ -8,6 +8,12 @@ import { external } from "./external.ts";
 
 const NAMESPACE = { maxValues: 1000 } as const;
 const POD_NAME = { maxValues: 10_000 } as const;
+const DISK_TRAFFIC = {
+  namespace: NAMESPACE,
+  pod: POD_NAME,
+  container: { maxValues: 1000 },
+  device: { maxValues: 100 },
+} as const;
 
 const PROMETHEUS = "Prometheus";
 const PROCESS = "prom-client default metrics (our own process)";
@@ -260,12 +266,7 @@ export const CLUSTER_METRICS = {
     kind: "counter",
     name: "container_fs_reads_bytes_total",
     unit: "bytes",
-    labels: {
-      namespace: NAMESPACE,
-      pod: POD_NAME,
-      container: { maxValues: 1000 },
-      device: { maxValues: 100 },
-    },
+    labels: DISK_TRAFFIC,
     exporter: CADVISOR,
     help: "Bytes that each container read from block devices; network file systems are not counted.",
   }),
@@ -273,12 +274,7 @@ export const CLUSTER_METRICS = {
     kind: "counter",
     name: "container_fs_writes_bytes_total",
     unit: "bytes",
-    labels: {
-      namespace: NAMESPACE,
-      pod: POD_NAME,
-      container: { maxValues: 1000 },
-      device: { maxValues: 100 },
-    },
+    labels: DISK_TRAFFIC,
     exporter: CADVISOR,
     help: "Bytes that each container wrote to block devices; under version 1 of cgroups only writes past the page cache.",
   }),

@@ -278,7 +278,7 @@ test.each([
   },
 );
 
-test("a stream that goes on with blocks that waited for it has what limits took of them meanwhile (G6)", async () => {
+test("a stream that continues with blocks that waited for it has what limits took of them meanwhile (G6)", async () => {
   const index = PrefixIndex.create({
     prefixesPerContextMax: 20,
     onEviction: (reason, _blocks, rankSlots) => {

@@ -217,7 +217,7 @@ export class Ingest {
   forget(rankSlot: number): void {
     const stream = this.#streams.get(rankSlot);
     if (stream === undefined) {
-      // Of a snapshot that nobody has come to follow, or of a rank that is another worker's now.
+      // Of a snapshot, before its engine came, or of a rank that is another worker's now.
       this.#lostBefore.delete(rankSlot);
       this.#dependencies.index.clearRank(rankSlot);
       return;
