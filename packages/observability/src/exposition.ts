@@ -22,7 +22,8 @@
  *  X1  The classic text has no trace of exemplars and OpenMetrics.
  *  X2  A series has at most one exemplar for each bucket, in the bucket of its value; they end with the series.
  *  X3  A counter or a histogram that several threads write does not fall when one of them releases it. A fall that is not to
- *      zero would look like a restart, and all that the others have counted like news.
+ *      zero would look like a restart, and all that the others have counted like news. One scrape may come between: a slot
+ *      is given away before the main thread receives its release.
  *
  * `sample` gives values instead of text, for alerts that the process evaluates itself. A scrape and
  * a sampling never run at one time: collectors set gauges for one reader.
